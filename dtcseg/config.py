@@ -1,0 +1,76 @@
+"""What a scoring run was asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dtcseg.cells import Role, Stain
+
+
+@dataclass(frozen=True)
+class SlideJob:
+    """One slide to score.
+
+    Attributes
+    ----------
+    name : str
+        Name of its results folder, unique in the run and safe on every file system.
+    files : tuple of Path
+        One file, or one file a channel where each fluorescence channel is a file of its own.
+    channels : tuple of str
+        Channel names from `slides.csv`, one a file; empty when the files name them.
+    patient, timepoint : str
+        Empty when `slides.csv` does not say.
+    role : Role
+    stain : Stain or None
+        From `--stain` or `slides.csv`; None: recognise it.
+    stain_source : str
+        "flag", "slides.csv" or "" (to be recognised).
+    mpp_um : float or None
+        From `--mpp` or `slides.csv`; None: ask the file.
+    mpp_source : str
+        "flag", "slides.csv" or "".
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    channels: tuple[str, ...] = ()
+    patient: str = ""
+    timepoint: str = ""
+    role: Role = "sample"
+    stain: Stain | None = None
+    stain_source: str = ""
+    mpp_um: float | None = None
+    mpp_source: str = ""
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    """Settings of one scoring run; every default lives here and nowhere else.
+
+    Attributes
+    ----------
+    out : Path
+        The results folder.
+    model : str
+        Name in the weights index, or path of a weights file; "" is the index's default.
+    device : str
+        "auto", "cpu", "cuda", "cuda:N" or "mps".
+    workers : int
+        Processes that score slides side by side, at least 1.
+    scheduler : str or None
+        Address of a Dask scheduler; None: this machine.
+    tile_px : int
+        Side of a tile's core at the screening resolution. Results do not depend on it.
+    batch : int
+        Tiles the network sees at once. Results do not depend on it.
+    """
+
+    out: Path
+    model: str = ""
+    device: str = "auto"
+    workers: int = 1
+    scheduler: str | None = None
+    tile_px: int = 1024
+    batch: int = 4

@@ -1,0 +1,1 @@
+"""The PyTorch network, its weights and the device it runs on."""

@@ -1,0 +1,1 @@
+"""From pixels to the three stain planes: nuclear, cytokeratin and the rest."""

@@ -1,0 +1,1 @@
+"""dtcseg training: simulator, data sets, training and evaluation."""
