@@ -1,0 +1,86 @@
+# Two commands: `make demo` and `make test`. `make help` names the rest.
+#
+# Variables
+#   PYTHON  the Python (3.11 or newer) that makes the environment; found by itself when not given
+#   TORCH   what pip is asked for PyTorch, for instance TORCH=torch==2.13.0; plain `torch` is the newest for this machine
+#   VENV    where the environment is made
+#   PYTEST_ARGS  what pytest is given besides, for instance PYTEST_ARGS="-k napari -x"
+
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3 python; do \
+	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { command -v "$$name"; break; }; done)
+TORCH ?= torch
+VENV ?= .venv
+PYTEST_ARGS ?=
+
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip --disable-pip-version-check
+# A stamp is named after what was installed, so it falls when pyproject.toml or TORCH changes, and at nothing else.
+KEY := $(shell { cat pyproject.toml; echo '$(TORCH)'; } | cksum | cut -d ' ' -f 1)
+CORE := $(VENV)/.dtcseg-core-$(KEY)
+DEV := $(VENV)/.dtcseg-dev-$(KEY)
+
+ifeq ($(shell uname -s),Linux)
+# A display of its own with Mesa's software OpenGL: the same on every machine, and no window in the user's way.
+DISPLAYED := env -u WAYLAND_DISPLAY QT_QPA_PLATFORM=xcb LIBGL_ALWAYS_SOFTWARE=1 \
+	xvfb-run --auto-servernum --server-args="-screen 0 1600x1200x24"
+endif
+
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help demo test setup setup-dev system lint format typecheck pytest wheel clean distclean
+
+help: ## name the commands
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+demo: setup ## set everything up, score data_samples/, and hold the counts against the truth
+	$(VENV)/bin/dtcseg score data_samples --out demo_results
+	$(RUN) scripts/check_demo.py data_samples demo_results
+	@echo "Report: $(CURDIR)/demo_results/report.html"
+
+test: setup-dev system ## set everything up; ruff, mypy and pytest with the GUI tests
+	@$(MAKE) --no-print-directory lint typecheck pytest
+
+setup: $(CORE) ## make the environment and install dtcseg into it
+
+setup-dev: $(DEV) ## the same with everything the tests need
+
+system: ## system libraries and programs of the GUI tests (Linux; by apt where it may)
+	@bash scripts/gui_packages.sh
+
+lint: $(DEV) ## ruff: rules and layout
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+format: $(DEV) ## let ruff put layout and simple rules right
+	$(RUN) -m ruff format .
+	$(RUN) -m ruff check --fix .
+
+typecheck: $(DEV) ## mypy --strict
+	$(RUN) -m mypy
+
+pytest: $(DEV) ## the tests alone
+	$(DISPLAYED) $(RUN) -m pytest $(PYTEST_ARGS)
+
+wheel: $(DEV) ## build the wheel into dist/
+	$(RUN) -m build --wheel
+
+clean: ## remove what was built and measured, keep the environment
+	rm -rf build dist demo_results *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean ## the environment too
+	rm -rf $(VENV)
+
+$(RUN):
+	bash scripts/make_venv.sh "$(PYTHON)" "$(VENV)"
+
+$(CORE): | $(RUN)
+	$(PIP) install "$(TORCH)"
+	$(PIP) install --editable .
+	@rm -f $(VENV)/.dtcseg-core-*
+	@touch $@
+
+$(DEV): | $(CORE)
+	$(PIP) install --editable ".[dev]"
+	@rm -f $(VENV)/.dtcseg-dev-*
+	@touch $@
