@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,10 +111,12 @@ class Slide(ABC):
         Raises
         ------
         ValueError
-            The region is not inside the level.
+            There is no such level, or the region is not inside it.
         UnreadableRegion
             Decoding failed, and failed again on a fresh handle.
         """
+        if not 0 <= level < len(self.levels):
+            raise ValueError(f"{self.path.name} has levels 0 to {len(self.levels) - 1}, not {level}")
         size = self.levels[level]
         inside = 0 <= x_px and 0 <= y_px and width_px > 0 and height_px > 0
         if not inside or x_px + width_px > size.width_px or y_px + height_px > size.height_px:
@@ -123,11 +126,16 @@ class Slide(ABC):
             )
         try:
             return self._read(level, x_px, y_px, width_px, height_px)
-        except Exception:  # a decoder may raise anything; one retry on a fresh handle tells a broken handle from a broken tile
+        except (
+            Exception
+        ):  # a decoder may raise anything; one retry on a fresh handle tells a broken handle from a broken tile
             try:
                 self._reopen()
                 return self._read(level, x_px, y_px, width_px, height_px)
             except Exception as error:
+                # Some decoders fail on every good tile after a bad one: leave a fresh handle behind.
+                with contextlib.suppress(Exception):
+                    self._reopen()
                 raise UnreadableRegion(
                     self.path,
                     f"level {level}, region ({x_px}, {y_px}, {width_px}, {height_px}) px cannot be decoded ({error})",
