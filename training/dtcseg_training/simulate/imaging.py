@@ -1,0 +1,226 @@
+"""From matter to pixels: absorption or emission, optics, camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from dtcseg_training.simulate.canvas import Canvas, FloatArray
+from dtcseg_training.simulate.spec import FieldSpec
+
+LN10 = float(np.log(10.0))
+Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+
+
+class Waves:
+    """A slow random function of the place on the slide: a sum of plane waves, the same whatever block asks.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    shortest_um, longest_um : float
+        Range of wavelengths.
+    """
+
+    def __init__(self, rng: np.random.Generator, shortest_um: float, longest_um: float, waves: int = 6) -> None:
+        length = np.exp(rng.uniform(np.log(shortest_um), np.log(longest_um), waves))
+        angle = rng.random(waves) * 2 * np.pi
+        self._kx = 2 * np.pi * np.cos(angle) / length
+        self._ky = 2 * np.pi * np.sin(angle) / length
+        self._phase = rng.random(waves) * 2 * np.pi
+        self._scale = np.sqrt(2.0 / waves)
+
+    def at(self, y_um: npt.NDArray[np.float64], x_um: npt.NDArray[np.float64]) -> FloatArray:
+        """Values of unit variance on the grid of two axes; shape (len(y_um), len(x_um)), float32."""
+        along_x = np.outer(self._kx, x_um) + self._phase[:, None]
+        along_y = np.outer(self._ky, y_um)
+        total = np.cos(along_y).T @ np.cos(along_x) - np.sin(along_y).T @ np.sin(along_x)
+        return (self._scale * total).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The slow functions of one slide.
+
+    Attributes
+    ----------
+    stain : background of the stains
+    light : illumination
+    focus : local defocus
+    """
+
+    stain: Waves
+    light: Waves
+    focus: Waves
+
+    @classmethod
+    def draw(cls, seed: int) -> Ground:
+        """Draw the three functions of a slide."""
+        rng = np.random.default_rng(seed)
+        return cls(Waves(rng, 80, 1500), Waves(rng, 300, 3000), Waves(rng, 120, 900))
+
+
+def blur(plane: FloatArray, sigma_um: float, mpp_um: float) -> FloatArray:
+    """Gaussian blur; float32."""
+    sigma = sigma_um / mpp_um
+    if sigma < 0.15:
+        return plane
+    smooth: FloatArray = ndimage.gaussian_filter(plane, sigma, mode="nearest", truncate=3.0)
+    return smooth
+
+
+def wide_blur(plane: FloatArray, sigma_um: float, mpp_um: float) -> FloatArray:
+    """Blur much wider than a pixel, on a coarser grid; float32."""
+    step = max(int(sigma_um / mpp_um / 2.5), 1)
+    height, width = plane.shape
+    rows, columns = -(-height // step), -(-width // step)
+    padded = np.pad(plane, ((0, rows * step - height), (0, columns * step - width)), mode="edge")
+    small = padded.reshape(rows, step, columns, step).mean(axis=(1, 3))
+    small = ndimage.gaussian_filter(small, sigma_um / mpp_um / step, mode="nearest", truncate=3.0)
+    y = (np.arange(height) + 0.5) / step - 0.5
+    x = (np.arange(width) + 0.5) / step - 0.5
+    return interpolate(small, y, x)
+
+
+def interpolate(plane: FloatArray, y: npt.NDArray[np.float64], x: npt.NDArray[np.float64]) -> FloatArray:
+    """Linear interpolation on the grid of two axes given in pixels of the plane; float32."""
+    y, x = np.clip(y, 0, plane.shape[0] - 1), np.clip(x, 0, plane.shape[1] - 1)
+    top = np.minimum(y.astype(np.intp), max(plane.shape[0] - 2, 0))
+    left = np.minimum(x.astype(np.intp), max(plane.shape[1] - 2, 0))
+    below, right = np.minimum(top + 1, plane.shape[0] - 1), np.minimum(left + 1, plane.shape[1] - 1)
+    down, across = (y - top)[:, None].astype(np.float32), (x - left)[None, :].astype(np.float32)
+    rows = plane[top] * (1 - down) + plane[below] * down
+    return rows[:, left] * (1 - across) + rows[:, right] * across
+
+
+def focused(plane: FloatArray, spec: FieldSpec, mpp_um: float, defocus: FloatArray | None, factor: float) -> FloatArray:
+    """Apply the point spread function, with more blur where `defocus` (0..1) says so."""
+    sharp = blur(plane, spec.optics.blur_um * factor, mpp_um)
+    if defocus is None:
+        return sharp
+    middle = blur(sharp, 0.5 * spec.optics.defocus_um, mpp_um)
+    soft = blur(middle, 0.87 * spec.optics.defocus_um, mpp_um)
+    low, high = np.clip(2 * defocus, 0, 1), np.clip(2 * defocus - 1, 0, 1)
+    return sharp + low * (middle - sharp) + high * (soft - middle)
+
+
+def _defocus(spec: FieldSpec, focus: FloatArray) -> FloatArray | None:
+    if spec.optics.defocus_um <= 0:
+        return None
+    limit = 2.2 - 3.0 * spec.optics.defocus_share
+    ramp: FloatArray = np.clip((focus - np.float32(limit)) * np.float32(1.2) + np.float32(0.5), 0, 1)
+    return ramp if bool(ramp.any()) else None
+
+
+def brightfield(canvas: Canvas, spec: FieldSpec, ground: Ground) -> list[FloatArray]:
+    """Transmitted light in R, G, B, share of full scale, on the grid of the canvas."""
+    stain, camera, mpp = spec.staining, spec.camera, canvas.mpp_um
+    y, x = axes_um(canvas)
+    slow = np.maximum(1 + np.float32(stain.unevenness) * ground.stain.at(y, x), 0)
+    hematoxylin = canvas.dna * np.float32(stain.nuclear_od) + canvas.cytoplasm * np.float32(stain.nuclear_od)
+    hematoxylin += slow * np.float32(stain.background_hematoxylin_od)
+    chromogen = canvas.cytokeratin + slow * np.float32(stain.background_ck_od)
+    chromogen += np.minimum(canvas.cytoplasm * np.float32(1 / max(spec.look.cytoplasm, 1e-3)), 2) * (
+        slow * np.float32(stain.cytoplasm_ck_od)
+    )
+    light = 1 + np.float32(camera.shading) * ground.light.at(y, x) * np.float32(0.5)
+    defocus = _defocus(spec, ground.focus.at(y, x))
+    channels = []
+    for index in range(3):
+        density = hematoxylin * np.float32(stain.hematoxylin[index]) + chromogen * np.float32(stain.chromogen[index])
+        density += canvas.colour[..., index]
+        passed = np.exp(density * np.float32(-LN10))
+        passed = focused(passed, spec, mpp, defocus, (1.08, 1.0, 1.0)[index])
+        passed = _shifted(passed, (index - 1) * spec.optics.colour_shift_um / mpp)
+        passed = passed * np.float32(1 - camera.glare) + np.float32(camera.glare)
+        passed = np.maximum(passed, 1e-4) ** np.float32(camera.gamma)
+        if camera.sharpen > 0:
+            passed = passed + np.float32(camera.sharpen) * (passed - blur(passed, max(1.2 * mpp, 0.5), mpp))
+        channels.append(np.maximum(passed * light * np.float32(camera.white[index]), 0))
+    return channels
+
+
+def _shifted(plane: FloatArray, pixels: float) -> FloatArray:
+    """Shift along x by a fraction of a pixel or more (linear interpolation)."""
+    if abs(pixels) < 0.02:
+        return plane
+    whole = int(np.floor(pixels))
+    share = np.float32(pixels - whole)
+    moved = np.roll(plane, whole, axis=1)
+    return moved * (1 - share) + np.roll(moved, 1, axis=1) * share
+
+
+def fluorescence(canvas: Canvas, spec: FieldSpec, ground: Ground) -> list[FloatArray]:
+    """Signal in DAPI, CK and CD45 (1 is a lymphocyte's nucleus, CK of 1, a lymphocyte's membrane)."""
+    light, mpp = spec.fluorescence, canvas.mpp_um
+    y, x = axes_um(canvas)
+    slow = np.maximum(1 + np.float32(spec.staining.unevenness) * ground.stain.at(y, x), 0.1)
+    shade = np.maximum(1 + np.float32(2 * spec.camera.shading) * ground.light.at(y, x), 0.3)
+    defocus = _defocus(spec, ground.focus.at(y, x))
+    body = np.minimum(canvas.cytoplasm * np.float32(1 / max(spec.look.cytoplasm, 1e-3)), 3)
+    dyes = [canvas.dna, canvas.cytokeratin, canvas.leukocyte]
+    channels = []
+    for index in range(3):
+        signal = dyes[index] * np.float32(light.bleed_through[index][index])
+        for other in range(3):
+            if other != index and light.bleed_through[index][other] > 1e-4:
+                signal = signal + dyes[other] * np.float32(light.bleed_through[index][other])
+        signal = signal + body * np.float32(light.autofluorescence[index]) + canvas.glow[..., index]
+        signal = focused(signal, spec, mpp, defocus, 1.0)
+        if light.haze > 0:
+            signal = signal * np.float32(1 - light.haze) + wide_blur(signal, light.haze_um, mpp) * np.float32(
+                light.haze
+            )
+        channels.append((signal + slow * np.float32(light.background[index])) * shade)
+    return channels
+
+
+def axes_um(canvas: Canvas) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Places of the rows and columns of a canvas, µm."""
+    height, width = canvas.dna.shape
+    y = (np.arange(height) + canvas.top) * canvas.mpp_um + canvas.shift_um
+    x = (np.arange(width) + canvas.left) * canvas.mpp_um + canvas.shift_um
+    return y, x
+
+
+def expose_brightfield(light: list[FloatArray], spec: FieldSpec, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """Photon noise, read noise and eight bits; (H, W, 3) uint8."""
+    camera = spec.camera
+    image = np.empty((*light[0].shape, 3), np.uint8)
+    for index, plane in enumerate(light):
+        spread = np.sqrt(plane * np.float32(1 / camera.photons) + np.float32(camera.read_noise**2))
+        noisy = plane + spread * rng.standard_normal(plane.shape, dtype=np.float32)
+        image[..., index] = np.clip(noisy * 255 + 0.5, 0, 255).astype(np.uint8)
+    return image
+
+
+def expose_fluorescence(light: list[FloatArray], spec: FieldSpec, rng: np.random.Generator) -> Pixels:
+    """Photon noise, offset, read noise and the camera's depth; (H, W, 3) uint8 or uint16."""
+    camera = spec.fluorescence
+    full = 2**camera.bits - 1
+    image = np.zeros((*light[0].shape, 3), np.uint8 if camera.bits == 8 else np.uint16)
+    for index, plane in enumerate(light):
+        if index == 2 and not camera.cd45:
+            continue
+        photons = np.float32(camera.photons[index])
+        spread = np.sqrt(np.maximum(plane, 0) / photons)
+        noisy = plane + spread * rng.standard_normal(plane.shape, dtype=np.float32)
+        counts = noisy * np.float32(camera.exposure[index]) + np.float32(camera.offset)
+        counts += np.float32(camera.read_noise) * rng.standard_normal(plane.shape, dtype=np.float32)
+        image[..., index] = np.clip(counts * full + 0.5, 0, full).astype(image.dtype)
+    return image
+
+
+def compressed(image: npt.NDArray[np.uint8], spec: FieldSpec) -> npt.NDArray[np.uint8]:
+    """Pass an image through JPEG as the scanner would; unchanged where the laboratory keeps it lossless."""
+    if spec.camera.jpeg_quality is None:
+        return image
+    code = imagecodecs.jpeg8_encode(
+        np.ascontiguousarray(image), level=spec.camera.jpeg_quality, subsampling=spec.camera.jpeg_subsampling
+    )
+    decoded: npt.NDArray[np.uint8] = imagecodecs.jpeg8_decode(code)
+    return decoded
