@@ -118,7 +118,7 @@ class Slide(ABC):
         if not 0 <= level < len(self.levels):
             raise ValueError(f"{self.path.name} has levels 0 to {len(self.levels) - 1}, not {level}")
         size = self.levels[level]
-        inside = 0 <= x_px and 0 <= y_px and width_px > 0 and height_px > 0
+        inside = x_px >= 0 and y_px >= 0 and width_px > 0 and height_px > 0
         if not inside or x_px + width_px > size.width_px or y_px + height_px > size.height_px:
             raise ValueError(
                 f"region ({x_px}, {y_px}, {width_px}, {height_px}) is not inside level {level} of "

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import PIL.Image
 
 from dtcseg.errors import SlideError, UnreadableSlide, UnsuitableSlide
 from dtcseg.slide._base import Level, PixelArray
@@ -20,9 +21,6 @@ from dtcseg.slide._common import (
     check_size,
     name_channels,
 )
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 # Resolution that programs write when they know none: screens and printers.
 _USELESS_DPI = frozenset({0, 1, 72, 96, 100, 150, 200, 300, 600})
@@ -49,9 +47,7 @@ class ImageSlide(FileSlide):
         self._pixels = None
 
     def _parse(self) -> FoundResolution | None:
-        from PIL import Image
-
-        with Image.open(self.path, formats=("PNG", "JPEG")) as image:
+        with PIL.Image.open(self.path, formats=("PNG", "JPEG")) as image:
             check_size(self.path, *image.size)
             bands = len(image.getbands())
             try:
@@ -83,7 +79,7 @@ class ImageSlide(FileSlide):
         return region
 
 
-def _to_array(slide: ImageSlide, image: Image) -> PixelArray:
+def _to_array(slide: ImageSlide, image: PIL.Image.Image) -> PixelArray:
     """Decode to (y, x, 1 or 3); palettes and alpha become RGB on white."""
     if image.mode in ("L", "I;16", "I;16B", "I;16L"):
         grey = np.asarray(image)
@@ -93,15 +89,13 @@ def _to_array(slide: ImageSlide, image: Image) -> PixelArray:
     if image.mode in ("I", "F"):
         raise UnsuitableSlide(slide.path, "has 32-bit pixels, and 8- or 16-bit are needed; export it as such")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        from PIL import Image as pillow
-
         rgba = image.convert("RGBA")
-        white = pillow.new("RGBA", rgba.size, "white")
-        return np.asarray(pillow.alpha_composite(white, rgba).convert("RGB"))
+        flat = PIL.Image.new("RGBA", rgba.size, "white")
+        return np.asarray(PIL.Image.alpha_composite(flat, rgba).convert("RGB"))
     return np.asarray(image.convert("RGB"))
 
 
-def _stated_resolution(image: Image) -> FoundResolution | None:
+def _stated_resolution(image: PIL.Image.Image) -> FoundResolution | None:
     """Pixel size of the image's own resolution field, where it is one that a camera and not a printer has."""
     dpi = image.info.get("dpi")
     if not isinstance(dpi, tuple) or len(dpi) != 2:

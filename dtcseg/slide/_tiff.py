@@ -96,11 +96,8 @@ class TiffSlide(FileSlide):
             names = _channel_names(tif, series, images)
             self.channels = name_channels(self.path, self.settings, names, layout.n_channels)
         self._build_levels(series, layout)
-        if layout.n_channels == 3 and not layout.is_rgb and self._dtype == np.uint8:
-            # Some converters write the colours of a brightfield scan as channels.
-            if tuple(name[:1].upper() for name in self.channels) == RGB and not self.settings.channels:
-                if all(name.casefold() in ("r", "g", "b", "red", "green", "blue") for name in self.channels):
-                    self.kind, self.channels = "brightfield", RGB
+        if not layout.is_rgb and self._dtype == np.uint8 and _are_colours(self.channels):
+            self.kind, self.channels = "brightfield", RGB
         return _found_resolution(tif, series, images)
 
     def _build_levels(self, series: Any, layout: _Layout) -> None:
@@ -141,6 +138,11 @@ class TiffSlide(FileSlide):
                 out[:, :, first : first + samples] = whole[:, :, :samples]
             first += samples
         return out
+
+
+def _are_colours(names: tuple[str, ...]) -> bool:
+    """Whether channels are the colours of a brightfield scan: some converters write them so."""
+    return tuple(name.casefold() for name in names) in (("r", "g", "b"), ("red", "green", "blue"))
 
 
 def _format_name(tif: Any, kind: str, page: Any) -> str:

@@ -137,7 +137,7 @@ def ventana_overlaps(text: str) -> bool:
 
 
 def ventana_layers(text: str) -> int:
-    """Number of focal planes."""
+    """Return the number of focal planes."""
     found = re.search(r'\bZ-layers\s*=\s*"(\d+)"', text)
     return int(found[1]) if found else 1
 
@@ -166,7 +166,7 @@ class LeicaImage:
 
 
 def leica_images(page: Any) -> list[LeicaImage]:
-    """The images of an SCN file in document order, as its XML lists them."""
+    """List the images of an SCN file in document order, as its XML lists them."""
     root = parse_xml(page.description)
     if root is None:
         return []
@@ -190,7 +190,7 @@ class OmeImage:
 
 
 def ome_images(text: str | None) -> list[OmeImage]:
-    """The images of an OME-XML, in its order."""
+    """List the images of an OME-XML, in its order."""
     root = parse_xml(text or "")
     if root is None:
         return []

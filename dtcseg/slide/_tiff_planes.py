@@ -85,23 +85,25 @@ class CodedPlane:
         self._identity = id(self)
         self._tables = page.jpegtables
         self._offsets, self._counts = page.dataoffsets, page.databytecounts
-        self._width, self._height = key.imagewidth, key.imagelength
-        self._tile_w = key.tilewidth if key.is_tiled else key.imagewidth
-        self._tile_h = key.tilelength if key.is_tiled else min(key.rowsperstrip, key.imagelength)
-        separate = key.planarconfig == 2 and key.samplesperpixel > 1
-        self._planes, self._contiguous = (key.samplesperpixel, 1) if separate else (1, key.samplesperpixel)
-        self.samples = key.samplesperpixel
+        self._width: int = key.imagewidth
+        self._height: int = key.imagelength
+        self._tile_w: int = key.tilewidth if key.is_tiled else key.imagewidth
+        self._tile_h: int = key.tilelength if key.is_tiled else min(key.rowsperstrip, key.imagelength)
+        self.samples: int = key.samplesperpixel
+        separate = key.planarconfig == 2
+        self._planes = self.samples if separate else 1
+        self._contiguous = 1 if separate else self.samples
         if self._tile_w < 1 or self._tile_h < 1:
             raise DamagedSlide(path, f"declares tiles of {self._tile_w} x {self._tile_h} px; {ASK_FOR_COPY}")
         self._across = -(-self._width // self._tile_w)
         self._down = -(-self._height // self._tile_h)
-        self._segment_bytes = self._tile_w * self._tile_h * self._contiguous * key.dtype.itemsize
+        self._segment_bytes: int = self._tile_w * self._tile_h * self._contiguous * key.dtype.itemsize
         self._check()
 
     @property
     def row_bytes(self) -> int:
         """Decoded bytes of one row of segments, per pixel row."""
-        return self._across * self._segment_bytes * self._planes // self._tile_h
+        return int(self._across * self._segment_bytes * self._planes // self._tile_h)
 
     def _check(self) -> None:
         try:
@@ -170,13 +172,14 @@ class RawPlane:
     def __init__(self, page: Any, offsets: tuple[int, ...], rows_per_strip: int) -> None:
         key = page.keyframe
         self._offsets, self._rows = offsets, rows_per_strip
-        separate = key.planarconfig == 2 and key.samplesperpixel > 1
-        self.samples = key.samplesperpixel
-        self._planes, self._contiguous = (self.samples, 1) if separate else (1, self.samples)
+        self.samples: int = key.samplesperpixel
+        separate = key.planarconfig == 2
+        self._planes = self.samples if separate else 1
+        self._contiguous = 1 if separate else self.samples
         self._dtype = np.dtype(key.parent.byteorder + key.dtype.char)
         self._pixel_bytes = self._contiguous * self._dtype.itemsize
-        self._row_bytes = key.imagewidth * self._pixel_bytes
-        self._height = key.imagelength
+        self._row_bytes: int = key.imagewidth * self._pixel_bytes
+        self._height: int = key.imagelength
         self._strips = -(-self._height // self._rows)
         self.row_bytes = 0
 
