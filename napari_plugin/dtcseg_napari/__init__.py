@@ -1,1 +1,1 @@
-"""The napari plugin of dtcseg."""
+"""The napari plugin of dtcseg: opens slide files, and results folders over their slides."""
