@@ -1,0 +1,132 @@
+"""The command line: parses, calls, and turns errors into one line and an exit status.
+
+Nothing heavy is imported here, so that `--help` answers at once: each command imports what it needs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dtcseg import __version__
+from dtcseg.errors import DtcsegError, UsageError
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="dtcseg",
+    help="Count disseminated tumour cells in scanned, cytokeratin-stained bone marrow cytospins. Research use only.",
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class StainName(StrEnum):
+    """Stains a slide can have (the words of `dtcseg.cells.STAINS`, which would load NumPy)."""
+
+    NEW_FUCHSIN = "new_fuchsin"
+    FAST_RED = "fast_red"
+    AEC = "aec"
+    DAB = "dab"
+    IF = "if"
+
+
+Inputs = Annotated[list[Path], typer.Argument(metavar="INPUT", help="Slide files, or folders of them.")]
+Out = Annotated[Path, typer.Option("--out", help="Results folder; made when it is not there.")]
+Stain = Annotated[StainName | None, typer.Option("--stain", help="Stain of all slides, instead of recognising it.")]
+Mpp = Annotated[float | None, typer.Option("--mpp", help="Pixel size in µm, instead of the one in the files.")]
+Model = Annotated[str, typer.Option("--model", metavar="NAME_OR_FILE", help="Weights; the released ones by default.")]
+Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where the network runs.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Slides scored side by side.")]
+Scheduler = Annotated[str | None, typer.Option("--scheduler", metavar="ADDRESS", help="Dask scheduler to score on.")]
+Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dtcseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """Hold the options that stand before the command."""
+
+
+@app.command()
+def score(
+    inputs: Inputs,
+    out: Out,
+    stain: Stain = None,
+    mpp: Mpp = None,
+    model: Model = "",
+    device: Device = "auto",
+    workers: Workers = 1,
+    scheduler: Scheduler = None,
+) -> None:
+    """Score slides into a results folder; the same command again does only what is missing."""
+    from dtcseg.batch import score_jobs
+    from dtcseg.config import ScoreConfig
+    from dtcseg.manifest import find_slides
+    from dtcseg.results.summary import summary_text
+
+    config = ScoreConfig(out=out, model=model, device=device, workers=workers, scheduler=scheduler)
+    jobs, failures = find_slides(inputs, stain=stain.value if stain else None, mpp_um=mpp)
+    result = score_jobs(jobs, failures, config)
+    typer.echo(summary_text(result.rows, out / "report.html"))
+    raise typer.Exit(result.status)
+
+
+@app.command()
+def report(results: Results) -> None:
+    """Write slides.csv, patients.csv and the report again from what is in a results folder."""
+    from dtcseg.results.folder import refresh
+    from dtcseg.results.text import one_line
+
+    typer.echo(one_line(refresh(results)))
+
+
+def main() -> None:
+    """Run the command line and leave with its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a character that the terminal does not know must not end the program
+            stream.reconfigure(errors="replace")
+    sys.exit(_status())
+
+
+def _status() -> int:
+    from dtcseg.results.text import one_line
+
+    try:
+        status = app(standalone_mode=False)
+    except DtcsegError as error:
+        typer.echo(f"dtcseg: {one_line(error)}", err=True)
+        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has left, for instance `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush at exit complains again
+        return EXIT_FAILED
+    except Exception as error:
+        message = getattr(error, "format_message", None)  # the parser's own errors, wherever typer keeps their class
+        if message is None:
+            raise
+        typer.echo(f"dtcseg: {one_line(message())} (see dtcseg --help)", err=True)
+        return int(getattr(error, "exit_code", EXIT_USAGE))
+    return status if isinstance(status, int) else 0
+
+
+if __name__ == "__main__":
+    main()

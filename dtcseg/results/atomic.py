@@ -1,0 +1,74 @@
+"""Files that are there whole or not at all, whatever kills the program."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dtcseg.errors import DtcsegError
+from dtcseg.results.text import one_line
+
+_MARK = ".dtcseg-tmp"
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+class OutputError(DtcsegError):
+    """The results folder cannot be written any more (disk full, drive gone); the run ends (exit status 1)."""
+
+
+@contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Turn every failure to write into one line that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        name = one_line(folder)
+        if error.errno in _FULL:
+            raise OutputError(
+                f"{name}: the disk is full; make room and run the same command again, finished slides are kept"
+            ) from error
+        raise OutputError(f"{name}: cannot be written ({one_line(error.strerror or error)})") from error
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file beside its place, force it to disk, then put it in its place in one step."""
+    temporary = path.with_name(f".{secrets.token_hex(6)}{_MARK}")
+    try:
+        write_through(temporary, content)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_through(path: Path, content: bytes) -> None:
+    """Write a file and force it to disk before returning."""
+    with open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Force the names in a folder to disk (POSIX; elsewhere a rename is durable enough)."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:  # some network file systems cannot sync a folder; the files themselves are synced
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
+            raise
+    finally:
+        os.close(handle)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed run left beside the files of this folder (not of folders in it)."""
+    for path in folder.glob(f".*{_MARK}"):
+        path.unlink(missing_ok=True)
