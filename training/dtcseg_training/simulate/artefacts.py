@@ -50,7 +50,7 @@ def _light(rng: np.random.Generator, strongest: float) -> Colour:
 
 
 def draw_squame(canvas: Canvas, x: float, y: float, rng: np.random.Generator, look: Look, n: int, od: float) -> Drawn:
-    """Draw a squamous skin cell: 40–70 µm, polygonal, pale, folded, without a nucleus or with a pyknotic one."""
+    """Draw a squamous skin cell: 40 to 70 µm, polygonal, pale, folded, without a nucleus or with a pyknotic one."""
     shape = polygon(rng, x, y, rng.uniform(20, 35), int(rng.integers(4, 8)))
     patch = canvas.patch(x, y, shape.reach_um + 3)
     pyknotic = rng.random() < 0.4

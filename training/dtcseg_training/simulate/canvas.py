@@ -11,6 +11,8 @@ FloatArray = npt.NDArray[np.float32]
 BANK_PX = 256
 LUT = 128
 ANGLES = np.linspace(0.0, 2.0 * np.pi, LUT, endpoint=False)
+_ORDERS = np.arange(2, 18)[:, None]
+_COSINES, _SINES = np.cos(_ORDERS * ANGLES), np.sin(_ORDERS * ANGLES)
 NOISE_UM = {"fine": 0.28, "mid": 0.55, "coarse": 1.1, "large": 2.8}
 
 
@@ -46,7 +48,7 @@ class Shape:
         return float(self.radii_um[int(angle / (2 * np.pi) * LUT) % LUT])
 
     def ring(self, step: int = 2) -> npt.NDArray[np.float64]:
-        """Closed ring of (x, y) in µm, first point repeated, shape (128 / step + 1, 2)."""
+        """Return the closed ring of (x, y) in µm, first point repeated, shape (128 / step + 1, 2)."""
         index = np.r_[np.arange(0, LUT, step), 0]
         x = self.x_um + self.radii_um[index] * np.cos(ANGLES[index])
         y = self.y_um + self.radii_um[index] * np.sin(ANGLES[index])
@@ -76,15 +78,11 @@ def blob(
     harmonics : int
         Highest harmonic; more of them make ragged edges.
     """
-    tilt = rng.random() * 2 * np.pi
-    long, short = radius_um * np.sqrt(elongation), radius_um / np.sqrt(elongation)
-    turned = ANGLES - tilt
-    radii = long * short / np.sqrt((short * np.cos(turned)) ** 2 + (long * np.sin(turned)) ** 2)
-    orders = np.arange(2, harmonics + 2)
-    size = rng.standard_normal(harmonics) * roughness * 1.4 / (orders - 1.0)
-    phase = rng.random(harmonics) * 2 * np.pi
-    wave = (size[:, None] * np.cos(orders[:, None] * ANGLES + phase[:, None])).sum(axis=0)
-    return Shape(x_um, y_um, radii * np.clip(1.0 + wave, 0.35, 2.0))
+    along = np.cos(ANGLES - rng.random() * 2 * np.pi)
+    radii = radius_um / np.sqrt(elongation - (elongation - 1.0 / elongation) * along * along)
+    weights = rng.standard_normal((2, harmonics)) * (roughness / np.arange(1, harmonics + 1))
+    wave = weights[0] @ _COSINES[:harmonics] + weights[1] @ _SINES[:harmonics]
+    return Shape(x_um, y_um, radii * np.minimum(np.maximum(1.0 + wave, 0.35), 2.0))
 
 
 def notched(shape: Shape, rng: np.random.Generator, depth: float, width: float = 0.6) -> Shape:
@@ -123,15 +121,21 @@ class Bank:
             keep = np.exp(-2.0 * np.pi**2 * sigma**2 * frequency)
             keep *= 1.0 - np.exp(-2.0 * np.pi**2 * (4.0 * sigma) ** 2 * frequency)
             plane = np.fft.irfft2(spectrum * keep, s=(BANK_PX, BANK_PX))
-            self._noise[name] = (plane / plane.std()).astype(np.float32)
+            self._noise[name] = np.tile((plane / plane.std()).astype(np.float32), (2, 2))
 
     def cut(self, name: str, shape: tuple[int, int], rng: np.random.Generator) -> FloatArray:
         """Cut a piece at a random place, turned at random; unit variance, shape as asked, float32."""
-        plane = self._noise[name]
         y0, x0, turn = rng.integers(0, BANK_PX, 3)
-        rows = (np.arange(shape[0]) * (1 if turn & 1 else -1) + y0) % BANK_PX
-        columns = (np.arange(shape[1]) * (1 if turn & 2 else -1) + x0) % BANK_PX
-        return (plane if turn & 4 else plane.T)[rows[:, None], columns[None, :]]
+        plane = self._noise[name]
+        if turn & 1:
+            plane = plane.T
+        if max(shape) > BANK_PX:
+            wrapped: FloatArray = plane[
+                (np.arange(shape[0]) + y0)[:, None] % BANK_PX, (np.arange(shape[1]) + x0) % BANK_PX
+            ]
+            return wrapped
+        piece = plane[y0 : y0 + shape[0], x0 : x0 + shape[1]]
+        return piece[:: 1 if turn & 2 else -1, :: 1 if turn & 4 else -1]
 
 
 class Canvas:
@@ -223,12 +227,17 @@ class Patch:
         dx = self.x_um - np.float32(shape.x_um)
         dy = self.y_um - np.float32(shape.y_um)
         distance = np.sqrt(dx * dx + dy * dy)
-        place = np.arctan2(dy, dx) * np.float32(LUT / (2 * np.pi))
-        lower = np.floor(place)
-        index = lower.astype(np.int32)
-        share = place - lower
-        table = shape.radii_um.astype(np.float32)
-        edge = table[index % LUT] * (1 - share) + table[(index + 1) % LUT] * share
+        place = np.arctan2(dy, dx)
+        place *= np.float32(LUT / (2 * np.pi))
+        place += np.float32(LUT)
+        index = place.astype(np.intp)
+        place -= index
+        radii = shape.radii_um
+        table = np.concatenate([radii[LUT // 2 :], radii, radii[: LUT // 2 + 2]]).astype(np.float32)
+        steps = np.diff(table, append=table[-1:])
+        index -= LUT // 2
+        edge = table.take(index)
+        edge += steps.take(index) * place
         return edge - distance, distance / edge
 
     def noise(self, name: str, rng: np.random.Generator) -> FloatArray:

@@ -1,7 +1,7 @@
 """Cytokeratin-positive cells: tumour cells, destroyed ones, and the haematopoietic mimics.
 
 What separates them follows Borgen 1999 (ISHAGE) and Naume 2004: a tumour cell has a clearly enlarged nucleus, or lies in a
-cluster, or shows strong irregular stain over the nucleus; a haematopoietic cell has a nucleus of 6–9 µm and an even,
+cluster, or shows strong irregular stain over the nucleus; a haematopoietic cell has a nucleus of 6 to 9 µm and an even,
 micro-vacuolar or paranuclear stain that leaves the nucleus free; what is destroyed cannot be interpreted.
 """
 
@@ -16,6 +16,7 @@ from dtcseg_training.simulate.leukocytes import (
     Chromatin,
     Drawn,
     Look,
+    lobes,
     own_blur,
     paint_cd45,
     paint_cytoplasm,
@@ -62,7 +63,7 @@ class Style:
 def draw_style(rng: np.random.Generator, strength: float, *, cluster: bool) -> Style:
     """Draw the look of one tumour cell or cluster.
 
-    Diameter 12–45 µm, mostly 15–30; mean chromogen density 0.15 (faint) to 2 (black) around the laboratory's own
+    Diameter 12 to 45 µm, mostly 15 to 30; mean chromogen density 0.15 (faint) to 2 (black) around the laboratory's own
     `strength`.
     """
     diameter = float(np.clip(np.exp(rng.normal(np.log(18 if cluster else 20), 0.28)), 12, 45))
@@ -233,7 +234,7 @@ def _draw_apoptotic(canvas: Canvas, x: float, y: float, rng: np.random.Generator
 def draw_haematopoietic(
     canvas: Canvas, kind: str, x: float, y: float, rng: np.random.Generator, look: Look, number: int, strength: float
 ) -> Drawn:
-    """Draw a CK+ haematopoietic cell: nucleus of 6–9 µm left free by an even, vacuolar or paranuclear stain."""
+    """Draw a CK+ haematopoietic cell: nucleus of 6 to 9 µm left free by an even, vacuolar or paranuclear stain."""
     wide = kind in ("plasma_reactive", "granulocyte_reactive")
     nuclear_radius = rng.uniform(3.0, 4.5)
     radius = rng.uniform(5.5, 8.0) if wide else max(rng.uniform(4.6, 6.6), 1.22 * nuclear_radius)
@@ -250,13 +251,10 @@ def draw_haematopoietic(
     depth, inside = paint_cytoplasm(patch, cell, look, rng, edge, 1.3 * look.cytoplasm, 0.15)
     paint_cd45(patch, depth, inside, rng, 0.25 if kind == "plasma_reactive" else 1.0)
     if kind == "granulocyte_reactive":
-        parts = segmented_nucleus(rng, nx, ny, int(rng.integers(2, 4)), band=False)
+        nuclear_depth, relative = lobes(patch, segmented_nucleus(rng, nx, ny, int(rng.integers(2, 4)), band=False))
     else:
-        parts = [blob(rng, nx, ny, nuclear_radius, elongation=rng.uniform(1, 1.2), roughness=0.03)]
-    nuclear_depth, relative = patch.polar(parts[0])
-    for part in parts[1:]:
-        other, ratio = patch.polar(part)
-        nuclear_depth, relative = np.maximum(nuclear_depth, other), np.minimum(relative, ratio)
+        nucleus = blob(rng, nx, ny, nuclear_radius, elongation=rng.uniform(1, 1.2), roughness=0.03)
+        nuclear_depth, relative = patch.polar(nucleus)
     chromatin = Chromatin(rng.uniform(0.8, 1.15), 0.3 if kind == "plasma_reactive" else 0.15, "coarse", 0.2)
     over = paint_nucleus(patch, nuclear_depth, relative, chromatin, look, rng, edge, number)
     amount = _mimic_stain(patch, kind, cell, (nx, ny), rng)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -30,11 +31,13 @@ from dtcseg_training.simulate.imaging import (
 )
 from dtcseg_training.simulate.layout import Box, Placed, place_field
 from dtcseg_training.simulate.leukocytes import ORDINARY, Drawn
-from dtcseg_training.simulate.spec import FieldSpec
+
+if TYPE_CHECKING:
+    from dtcseg_training.simulate.spec import FieldSpec
 
 Labels = npt.NDArray[np.int32]
 NOT_COUNTED = ("smudge", "red_cell", "platelet")
-MARGIN_UM = 20.0
+MARGIN_UM = 13.0
 FAINTEST_ARTEFACT = 0.1
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from dtcseg_training.simulate.canvas import Canvas, FloatArray
-from dtcseg_training.simulate.spec import FieldSpec
+if TYPE_CHECKING:
+    from dtcseg_training.simulate.canvas import Canvas, FloatArray
+    from dtcseg_training.simulate.spec import FieldSpec
 
 LN10 = float(np.log(10.0))
+KNOT_UM = 8.0
+Axis = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 
@@ -34,12 +38,22 @@ class Waves:
         self._phase = rng.random(waves) * 2 * np.pi
         self._scale = np.sqrt(2.0 / waves)
 
-    def at(self, y_um: npt.NDArray[np.float64], x_um: npt.NDArray[np.float64]) -> FloatArray:
-        """Values of unit variance on the grid of two axes; shape (len(y_um), len(x_um)), float32."""
-        along_x = np.outer(self._kx, x_um) + self._phase[:, None]
-        along_y = np.outer(self._ky, y_um)
-        total = np.cos(along_y).T @ np.cos(along_x) - np.sin(along_y).T @ np.sin(along_x)
-        return (self._scale * total).astype(np.float32)
+    def at(self, y_um: Axis, x_um: Axis) -> FloatArray:
+        """Values of unit variance on the grid of two even axes; shape (len(y_um), len(x_um)), float32.
+
+        Computed every few µm and interpolated between: the places computed are those of a grid fixed to the slide.
+        """
+        down, y_at = _knots(y_um)
+        across, x_at = _knots(x_um)
+        phase = self._ky[:, None, None] * down[:, None] + self._kx[:, None, None] * across + self._phase[:, None, None]
+        return interpolate((self._scale * np.cos(phase).sum(axis=0)).astype(np.float32), y_at, x_at)
+
+
+def _knots(axis_um: Axis) -> tuple[Axis, Axis]:
+    """Places of the coarse grid (µm) that cover an axis, and the axis in steps of that grid."""
+    first = np.floor(axis_um[0] / KNOT_UM)
+    last = np.ceil(axis_um[-1] / KNOT_UM) + 1
+    return np.arange(first, last + 1) * KNOT_UM, axis_um / KNOT_UM - first
 
 
 @dataclass(frozen=True)
@@ -86,7 +100,7 @@ def wide_blur(plane: FloatArray, sigma_um: float, mpp_um: float) -> FloatArray:
     return interpolate(small, y, x)
 
 
-def interpolate(plane: FloatArray, y: npt.NDArray[np.float64], x: npt.NDArray[np.float64]) -> FloatArray:
+def interpolate(plane: FloatArray, y: Axis, x: Axis) -> FloatArray:
     """Linear interpolation on the grid of two axes given in pixels of the plane; float32."""
     y, x = np.clip(y, 0, plane.shape[0] - 1), np.clip(x, 0, plane.shape[1] - 1)
     top = np.minimum(y.astype(np.intp), max(plane.shape[0] - 2, 0))
@@ -108,16 +122,17 @@ def focused(plane: FloatArray, spec: FieldSpec, mpp_um: float, defocus: FloatArr
     return sharp + low * (middle - sharp) + high * (soft - middle)
 
 
-def _defocus(spec: FieldSpec, focus: FloatArray) -> FloatArray | None:
+def _defocus(spec: FieldSpec, ground: Ground, y: Axis, x: Axis) -> FloatArray | None:
+    """How far out of focus each place is, 0 to 1; None where all is sharp."""
     if spec.optics.defocus_um <= 0:
         return None
     limit = 2.2 - 3.0 * spec.optics.defocus_share
-    ramp: FloatArray = np.clip((focus - np.float32(limit)) * np.float32(1.2) + np.float32(0.5), 0, 1)
+    ramp: FloatArray = np.clip((ground.focus.at(y, x) - np.float32(limit)) * np.float32(1.2) + np.float32(0.5), 0, 1)
     return ramp if bool(ramp.any()) else None
 
 
 def brightfield(canvas: Canvas, spec: FieldSpec, ground: Ground) -> list[FloatArray]:
-    """Transmitted light in R, G, B, share of full scale, on the grid of the canvas."""
+    """Let light through: transmission in R, G, B, share of full scale, on the grid of the canvas."""
     stain, camera, mpp = spec.staining, spec.camera, canvas.mpp_um
     y, x = axes_um(canvas)
     slow = np.maximum(1 + np.float32(stain.unevenness) * ground.stain.at(y, x), 0)
@@ -128,7 +143,7 @@ def brightfield(canvas: Canvas, spec: FieldSpec, ground: Ground) -> list[FloatAr
         slow * np.float32(stain.cytoplasm_ck_od)
     )
     light = 1 + np.float32(camera.shading) * ground.light.at(y, x) * np.float32(0.5)
-    defocus = _defocus(spec, ground.focus.at(y, x))
+    defocus = _defocus(spec, ground, y, x)
     channels = []
     for index in range(3):
         density = hematoxylin * np.float32(stain.hematoxylin[index]) + chromogen * np.float32(stain.chromogen[index])
@@ -155,12 +170,12 @@ def _shifted(plane: FloatArray, pixels: float) -> FloatArray:
 
 
 def fluorescence(canvas: Canvas, spec: FieldSpec, ground: Ground) -> list[FloatArray]:
-    """Signal in DAPI, CK and CD45 (1 is a lymphocyte's nucleus, CK of 1, a lymphocyte's membrane)."""
+    """Make the dyes glow: signal in DAPI, CK and CD45 (1 is a lymphocyte's nucleus, CK of 1, a lymphocyte's membrane)."""
     light, mpp = spec.fluorescence, canvas.mpp_um
     y, x = axes_um(canvas)
     slow = np.maximum(1 + np.float32(spec.staining.unevenness) * ground.stain.at(y, x), 0.1)
     shade = np.maximum(1 + np.float32(2 * spec.camera.shading) * ground.light.at(y, x), 0.3)
-    defocus = _defocus(spec, ground.focus.at(y, x))
+    defocus = _defocus(spec, ground, y, x)
     body = np.minimum(canvas.cytoplasm * np.float32(1 / max(spec.look.cytoplasm, 1e-3)), 3)
     dyes = [canvas.dna, canvas.cytokeratin, canvas.leukocyte]
     channels = []
@@ -172,14 +187,13 @@ def fluorescence(canvas: Canvas, spec: FieldSpec, ground: Ground) -> list[FloatA
         signal = signal + body * np.float32(light.autofluorescence[index]) + canvas.glow[..., index]
         signal = focused(signal, spec, mpp, defocus, 1.0)
         if light.haze > 0:
-            signal = signal * np.float32(1 - light.haze) + wide_blur(signal, light.haze_um, mpp) * np.float32(
-                light.haze
-            )
+            far = wide_blur(signal, light.haze_um, mpp)
+            signal = signal + np.float32(light.haze) * (far - signal)
         channels.append((signal + slow * np.float32(light.background[index])) * shade)
     return channels
 
 
-def axes_um(canvas: Canvas) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def axes_um(canvas: Canvas) -> tuple[Axis, Axis]:
     """Places of the rows and columns of a canvas, µm."""
     height, width = canvas.dna.shape
     y = (np.arange(height) + canvas.top) * canvas.mpp_um + canvas.shift_um

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,9 @@ from scipy.spatial import cKDTree
 
 from dtcseg_training.simulate.cytokeratin import draw_style
 from dtcseg_training.simulate.leukocytes import RADIUS_UM
-from dtcseg_training.simulate.spec import FieldSpec
+
+if TYPE_CHECKING:
+    from dtcseg_training.simulate.spec import FieldSpec
 
 Points = npt.NDArray[np.float64]
 

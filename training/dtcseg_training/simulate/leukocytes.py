@@ -1,7 +1,7 @@
 """The ordinary inhabitants of marrow: leukocytes, erythroblasts, megakaryocytes, red cells, platelets.
 
-Sizes are those of haematology atlases for flattened cells on a slide (small lymphocyte 7–10 µm, myelocytes and
-promyelocytes 12–20 µm, megakaryocytes 30–60 µm); a haematopoietic nucleus is 6–9 µm in the sense of Borgen 1999.
+Sizes are those of haematology atlases for flattened cells on a slide (small lymphocyte 7 to 10 µm, myelocytes and
+promyelocytes 12 to 20 µm, megakaryocytes 30 to 60 µm); a haematopoietic nucleus is 6 to 9 µm in the sense of Borgen 1999.
 """
 
 from __future__ import annotations
@@ -236,16 +236,43 @@ def draw_simple(canvas: Canvas, kind: str, x: float, y: float, rng: np.random.Ge
     return drawn
 
 
-def lobes(patch: Patch, parts: list[Shape]) -> tuple[FloatArray, FloatArray]:
-    """Union of shapes: depth of the deepest, relative radius of the nearest centre."""
-    depth, relative = patch.polar(parts[0])
+@dataclass(frozen=True)
+class Disc:
+    """An ellipse, cheaper to draw than a `Shape`; `cosine` and `sine` are those of its long axis."""
+
+    x_um: float
+    y_um: float
+    radius_um: float
+    elongation: float
+    cosine: float
+    sine: float
+
+    def polar(self, patch: Patch) -> tuple[FloatArray, FloatArray]:
+        """Depth below the edge (µm, roughly) and relative radius, float32."""
+        dx, dy = patch.x_um - np.float32(self.x_um), patch.y_um - np.float32(self.y_um)
+        along = dx * np.float32(self.cosine / self.elongation) + dy * np.float32(self.sine / self.elongation)
+        across = dy * np.float32(self.cosine) - dx * np.float32(self.sine)
+        ratio = np.sqrt(along * along + across * across)
+        ratio *= np.float32(np.sqrt(self.elongation) / self.radius_um)
+        return (1 - ratio) * np.float32(self.radius_um), ratio
+
+
+def lobes(patch: Patch, parts: list[Disc]) -> tuple[FloatArray, FloatArray]:
+    """Union of discs: depth of the deepest, relative radius of the nearest centre."""
+    depth, relative = parts[0].polar(patch)
     for part in parts[1:]:
-        other, ratio = patch.polar(part)
+        other, ratio = part.polar(patch)
         depth, relative = np.maximum(depth, other), np.minimum(relative, ratio)
     return depth, relative
 
 
-def segmented_nucleus(rng: np.random.Generator, x: float, y: float, pieces: int, band: bool) -> list[Shape]:
+def disc(rng: np.random.Generator, x: float, y: float, radius: float, elongation: float) -> Disc:
+    """Draw a small ellipse, turned at random."""
+    angle = rng.random() * np.pi
+    return Disc(x, y, radius, elongation, float(np.cos(angle)), float(np.sin(angle)))
+
+
+def segmented_nucleus(rng: np.random.Generator, x: float, y: float, pieces: int, band: bool) -> list[Disc]:
     """Lobes of a neutrophil or eosinophil, or the overlapping discs of a band form, along an arc."""
     reach = rng.uniform(2.2, 3.2)
     sweep = rng.uniform(2.6, 4.4) if pieces > 2 or band else rng.uniform(1.8, 3.0)
@@ -257,16 +284,9 @@ def segmented_nucleus(rng: np.random.Generator, x: float, y: float, pieces: int,
     for angle in angles:
         jitter = 0.0 if band else rng.normal(0, 0.3)
         distance = reach + jitter
-        shapes.append(
-            blob(
-                rng,
-                x + distance * np.cos(angle) - 0.4 * reach * np.cos(middle),
-                y + distance * np.sin(angle) - 0.4 * reach * np.sin(middle),
-                size * (1.0 if band else rng.uniform(0.85, 1.15)),
-                elongation=rng.uniform(1.0, 1.4),
-                roughness=0.05,
-            )
-        )
+        px = x + distance * np.cos(angle) - 0.4 * reach * np.cos(middle)
+        py = y + distance * np.sin(angle) - 0.4 * reach * np.sin(middle)
+        shapes.append(disc(rng, px, py, size if band else size * rng.uniform(0.85, 1.15), rng.uniform(1.0, 1.45)))
     return shapes
 
 
@@ -307,7 +327,7 @@ def _middle(patch: Patch, inside: FloatArray, x: float, y: float) -> tuple[float
 def draw_megakaryocyte(
     canvas: Canvas, kind: str, x: float, y: float, rng: np.random.Generator, look: Look, n: int
 ) -> Drawn:
-    """Draw a megakaryocyte: 30–60 µm, one multilobed nucleus, granular cytoplasm."""
+    """Draw a megakaryocyte: 30 to 60 µm, one multilobed nucleus, granular cytoplasm."""
     cell_radius = rng.uniform(13, 30)
     cell = blob(rng, x, y, cell_radius, elongation=rng.uniform(1, 1.3), roughness=0.07)
     patch = canvas.patch(x, y, cell.reach_um + 3)
@@ -317,11 +337,11 @@ def draw_megakaryocyte(
     edge = own_blur(look, rng) + 0.3
     depth, inside = paint_cytoplasm(patch, cell, look, rng, edge, 1.4 * look.cytoplasm, 0.5)
     paint_cd45(patch, depth, inside, rng, 0.25)
-    parts = [blob(rng, x, y, 0.55 * nucleus_radius, roughness=0.1)]
+    parts = [disc(rng, x, y, 0.55 * nucleus_radius, rng.uniform(1, 1.3))]
     for angle in rng.random() * 6 + np.linspace(0, 2 * np.pi, int(rng.integers(4, 9)), endpoint=False):
         away = rng.uniform(0.4, 0.65) * nucleus_radius
         size = rng.uniform(0.35, 0.55) * nucleus_radius
-        parts.append(blob(rng, x + away * np.cos(angle), y + away * np.sin(angle), size, roughness=0.08))
+        parts.append(disc(rng, x + away * np.cos(angle), y + away * np.sin(angle), size, rng.uniform(1, 1.4)))
     chromatin = Chromatin(rng.uniform(0.6, 1.0), 0.2, "coarse", 0.1)
     nucleus = paint_nucleus(patch, *lobes(patch, parts), chromatin, look, rng, edge, n)
     return Drawn(2 * cell_radius, _middle(patch, nucleus, x, y), float((nucleus > 0.5).sum() * patch.mpp_um**2))
@@ -344,15 +364,9 @@ def draw_mitosis(canvas: Canvas, kind: str, x: float, y: float, rng: np.random.G
         centre = (x + side * gap * np.cos(angle), y + side * gap * np.sin(angle))
         for step in np.linspace(-1, 1, 7):
             shift = step * rng.uniform(3.0, 4.2)
-            parts.append(
-                blob(
-                    rng,
-                    centre[0] - shift * np.sin(angle) + rng.normal(0, 0.3),
-                    centre[1] + shift * np.cos(angle) + rng.normal(0, 0.3),
-                    rng.uniform(0.9, 1.6),
-                    roughness=0.2,
-                )
-            )
+            px = centre[0] - shift * np.sin(angle) + rng.normal(0, 0.3)
+            py = centre[1] + shift * np.cos(angle) + rng.normal(0, 0.3)
+            parts.append(disc(rng, px, py, rng.uniform(0.9, 1.6), rng.uniform(1, 1.8)))
     chromatin = Chromatin(rng.uniform(1.2, 1.6), 0.1, "mid", 0.0)
     nucleus = paint_nucleus(patch, *lobes(patch, parts), chromatin, look, rng, edge, n)
     return Drawn(2 * cell_radius, _middle(patch, nucleus, x, y), float((nucleus > 0.5).sum() * patch.mpp_um**2))
@@ -384,7 +398,7 @@ def draw_smudge(canvas: Canvas, kind: str, x: float, y: float, rng: np.random.Ge
 
 
 def draw_red_cell(canvas: Canvas, kind: str, x: float, y: float, rng: np.random.Generator, look: Look, n: int) -> Drawn:
-    """Draw a red cell: 6.5–8 µm, paler in the middle, often a mere ghost after density gradient and fixation."""
+    """Draw a red cell: 6.5 to 8 µm, paler in the middle, often a mere ghost after density gradient and fixation."""
     radius = rng.uniform(3.2, 4.1)
     shape = blob(rng, x, y, radius, elongation=rng.uniform(1, 1.3), roughness=0.04)
     patch = canvas.patch(x, y, shape.reach_um + 1.5)
@@ -398,12 +412,11 @@ def draw_red_cell(canvas: Canvas, kind: str, x: float, y: float, rng: np.random.
 
 
 def draw_platelet(canvas: Canvas, kind: str, x: float, y: float, rng: np.random.Generator, look: Look, n: int) -> Drawn:
-    """Draw a platelet: 2–3 µm, faint."""
+    """Draw a platelet: 2 to 3 µm, faint."""
     radius = rng.uniform(0.8, 1.7)
-    shape = blob(rng, x, y, radius, elongation=rng.uniform(1, 1.6), roughness=0.12)
-    patch = canvas.patch(x, y, shape.reach_um + 1)
+    patch = canvas.patch(x, y, 1.3 * radius + 1)
     if patch is not None:
-        depth, _ = patch.polar(shape)
+        depth, _ = disc(rng, x, y, radius, rng.uniform(1, 1.6)).polar(patch)
         amount = patch.soft(depth, 0.8) * np.float32(rng.uniform(0.5, 2.5) * look.cytoplasm)
         patch.add(canvas.cytoplasm, amount)
     return Drawn(2 * radius)
