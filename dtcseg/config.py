@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dtcseg.cells import Role, Stain
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dtcseg.cells import Role, Stain
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class ScoreConfig:
     tile_px : int
         Side of a tile's core at the screening resolution. Results do not depend on it.
     batch : int
-        Tiles the network sees at once. Results do not depend on it.
+        Tiles the network sees at once, 0: one on a CPU, eight on a GPU. Results do not depend on it.
     """
 
     out: Path
@@ -73,4 +76,4 @@ class ScoreConfig:
     workers: int = 1
     scheduler: str | None = None
     tile_px: int = 1024
-    batch: int = 4
+    batch: int = 0

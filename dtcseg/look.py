@@ -1,0 +1,283 @@
+"""The second look: each candidate at 0.5 µm/px. Gives its outline, its nucleus, its call and its measurements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from scipy import ndimage
+from scipy.spatial import cKDTree
+from skimage.measure import find_contours
+
+from dtcseg.cells import CALLS, Candidate
+from dtcseg.errors import UnreadableRegion
+from dtcseg.network.model import LOOK_CLASSES, LOOK_MASKS, LOOK_PX
+from dtcseg.parallel import ordered_map
+from dtcseg.screen import Profile, SlideHandles, read_planes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dtcseg.cells import Call
+    from dtcseg.network.engine import Engine
+    from dtcseg.slide import Slide
+    from dtcseg.working import WorkingGrid
+
+FloatArray = npt.NDArray[np.float32]
+
+_CROPS_A_TASK = 16
+_NEIGHBOURHOOD_UM = 50.0
+_TOUCHING_UM = 2.0
+"""Outlines this close belong to one cluster: about the error of both outlines together."""
+_SAME_OBJECT_IOU = 0.5
+_MIN_CELL_UM2 = 12.0
+"""Smaller than a 4 µm disc: no cell, but a grain; kept as a disc of this area, so that it can be seen and judged."""
+_COVERED_OD = 0.5
+"""A nuclear pixel is covered where its cytokeratin is at least this share of the cell's mean."""
+_OUTLINE_TOLERANCE_PX = 0.35
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One candidate after the look, in look pixels of the slide."""
+
+    ring: npt.NDArray[np.float64]
+    probabilities: FloatArray
+    nucleus_px: int
+    ck_od: float
+    ck_over_nucleus: float
+
+
+def look_at(
+    slide: Slide,
+    grid: WorkingGrid,
+    profile: Profile,
+    engine: Engine,
+    centres_px: npt.NDArray[np.float64],
+    nuclei_px: npt.NDArray[np.float32],
+    *,
+    threads: int,
+    on_progress: Callable[[float], None],
+) -> tuple[Candidate, ...]:
+    """Outline, call and measure candidates.
+
+    Parameters
+    ----------
+    slide : Slide
+    grid : WorkingGrid
+        Of about 0.5 µm/px.
+    profile : Profile
+    engine : Engine
+    centres_px : (N, 2) float64
+        Level-0 (x, y) of the candidates.
+    nuclei_px : (M, 2) float32
+        Level-0 (x, y) of every nucleus counted, for the number of neighbours.
+    threads : int
+    on_progress : callable
+
+    Returns
+    -------
+    tuple of Candidate
+        Sorted by falling score, then y, then x; one for each object, even where several centres fell on it.
+    """
+    middles = np.round((centres_px + 0.5) / grid.downsample - 0.5).astype(np.int64)
+    tasks = [middles[i : i + _CROPS_A_TASK] for i in range(0, len(middles), _CROPS_A_TASK)]
+    handles = SlideHandles(slide)
+
+    def work(part: npt.NDArray[np.int64]) -> list[_Seen]:
+        return _look_group(handles.get(), grid, profile, engine, part)
+
+    seen: list[_Seen] = []
+    try:
+        for results in ordered_map(work, tasks, threads):
+            seen.extend(results)
+            on_progress(min(len(seen) / len(middles), 1.0))
+    finally:
+        handles.close()
+    threshold = engine.info.card.tumour_threshold
+    candidates = [_candidate(s, grid, threshold) for s in seen]
+    return _related(_distinct(candidates), nuclei_px, grid.mpp_um / grid.downsample)
+
+
+def _look_group(
+    slide: Slide, grid: WorkingGrid, profile: Profile, engine: Engine, middles: npt.NDArray[np.int64]
+) -> list[_Seen]:
+    crops, corners = [], []
+    for x, y in middles:
+        left, top = int(x) - LOOK_PX // 2, int(y) - LOOK_PX // 2
+        try:
+            crops.append(read_planes(slide, grid, profile, left, top, LOOK_PX, LOOK_PX))
+        except UnreadableRegion:
+            continue  # its block is marked unreadable by the first look, or it lies at the rim of one
+        corners.append((left, top))
+    if not crops:
+        return []
+    masks, calls = engine.look(np.stack(crops))
+    return [
+        _measure(crop, mask, call, corner)
+        for crop, mask, call, corner in zip(crops, masks, calls, corners, strict=True)
+    ]
+
+
+def _measure(crop: FloatArray, masks: FloatArray, call: FloatArray, corner: tuple[int, int]) -> _Seen:
+    cell, cell_probability = _middle_object(masks[LOOK_MASKS.index("cell")])
+    ring = _ring(cell_probability) + np.asarray(corner, np.float64)
+    nucleus = _own_nucleus(masks[LOOK_MASKS.index("nucleus")] > 0.5, cell)
+    ck = crop[1]
+    ck_od = float(ck[cell].mean())
+    covered = ck[nucleus] >= max(_COVERED_OD * ck_od, 0.05)
+    return _Seen(
+        ring=ring,
+        probabilities=call,
+        nucleus_px=int(nucleus.sum()),
+        ck_od=ck_od,
+        ck_over_nucleus=float(covered.mean()) if covered.size else 0.0,
+    )
+
+
+def _middle_object(probability: FloatArray) -> tuple[npt.NDArray[np.bool_], FloatArray]:
+    """Mask and probability map of the object nearest to the crop's middle; a small disc where there is none."""
+    middle = (LOOK_PX - 1) / 2
+    ys, xs = np.mgrid[:LOOK_PX, :LOOK_PX]
+    distance = np.hypot(ys - middle, xs - middle)
+    labels, count = ndimage.label(probability > 0.5)
+    if count:
+        nearest = ndimage.minimum(distance, labels, np.arange(1, count + 1))
+        areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+        allowed = np.where(areas * 0.25 >= _MIN_CELL_UM2, nearest, np.inf)
+        best = int(np.argmin(allowed)) + 1
+        if allowed[best - 1] < LOOK_PX / 8:
+            mask = ndimage.binary_fill_holes(labels == best)
+            near = ndimage.binary_dilation(mask, iterations=2)
+            own = np.where(near & ((labels == best) | (labels == 0) | mask), probability, 0)
+            return mask, np.where(mask, np.maximum(own, 0.501), own).astype(np.float32)
+    radius = float(np.sqrt(_MIN_CELL_UM2 / 0.25 / np.pi))
+    disc = np.clip(radius + 0.5 - distance, 0, 1).astype(np.float32)
+    return disc > 0.5, disc
+
+
+def _ring(probability: FloatArray) -> npt.NDArray[np.float64]:
+    """Trace the longest contour at probability one half: a closed simple ring (N, 2) of (x, y)."""
+    padded = np.pad(probability, 1)
+    contours = find_contours(padded.astype(np.float64), 0.5)  # type: ignore[no-untyped-call]
+    longest = max(contours, key=len)[:, ::-1] - 1
+    shape = shapely.make_valid(shapely.Polygon(longest).simplify(_OUTLINE_TOLERANCE_PX))
+    parts = [g for g in shapely.get_parts(shape) if g.geom_type == "Polygon"]
+    largest = max(parts, key=lambda g: g.area)
+    return np.asarray(largest.exterior.coords)
+
+
+def _own_nucleus(nuclear: npt.NDArray[np.bool_], cell: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Nuclear pixels of the pieces that lie for the most part in the cell."""
+    labels, count = ndimage.label(nuclear)
+    if not count:
+        return nuclear & cell
+    inside = np.bincount(labels[cell], minlength=count + 1)
+    own = inside > 0.5 * np.bincount(labels.ravel(), minlength=count + 1)
+    own[0] = False
+    return cast("npt.NDArray[np.bool_]", own[labels])
+
+
+def _candidate(seen: _Seen, grid: WorkingGrid, tumour_threshold: float) -> Candidate:
+    """Level-0 record of one candidate; neighbours and clusters come later."""
+    ring = (seen.ring + 0.5) * grid.downsample - 0.5
+    polygon = shapely.Polygon(ring)
+    area_um2 = float(shapely.Polygon(seen.ring).area) * grid.mpp_um**2
+    centre = polygon.centroid
+    return Candidate(
+        x_px=round(float(centre.x), 2),
+        y_px=round(float(centre.y), 2),
+        score=round(float(seen.probabilities[LOOK_CLASSES.index("tumour")]), 4),
+        call=_call(seen.probabilities, tumour_threshold),
+        outline_px=np.round(ring, 2),
+        diameter_um=round(2 * float(np.sqrt(area_um2 / np.pi)), 2),
+        area_um2=round(area_um2, 1),
+        nucleus_area_um2=round(seen.nucleus_px * grid.mpp_um**2, 1),
+        ck_od=round(seen.ck_od, 3),
+        ck_over_nucleus=round(seen.ck_over_nucleus, 3),
+        neighbours=0,
+        cluster_id=0,
+    )
+
+
+def _call(probabilities: FloatArray, tumour_threshold: float) -> Call:
+    if float(probabilities[LOOK_CLASSES.index("tumour")]) >= tumour_threshold:
+        return "tumour"
+    others = [c for c in CALLS if c != "tumour"]
+    return max(others, key=lambda c: float(probabilities[LOOK_CLASSES.index(c)]))
+
+
+def _order(candidate: Candidate) -> tuple[float, float, float]:
+    return -candidate.score, candidate.y_px, candidate.x_px
+
+
+def _distinct(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Leave out what outlines the same object as a candidate of higher score."""
+    ordered = sorted(candidates, key=_order)
+    shapes = np.array([shapely.make_valid(shapely.Polygon(c.outline_px)) for c in ordered], dtype=object)
+    tree = shapely.STRtree(shapes)
+    kept: list[int] = []
+    taken: set[int] = set()
+    for i, shape in enumerate(shapes):
+        rivals = [int(j) for j in tree.query(shape) if int(j) in taken]
+        if any(_iou(shape, shapes[j]) > _SAME_OBJECT_IOU for j in rivals):
+            continue
+        kept.append(i)
+        taken.add(i)
+    return [ordered[i] for i in kept]
+
+
+def _iou(a: shapely.Geometry, b: shapely.Geometry) -> float:
+    common = float(a.intersection(b).area)
+    return common / (float(a.area) + float(b.area) - common) if common else 0.0
+
+
+def _related(
+    candidates: Sequence[Candidate], nuclei_px: npt.NDArray[np.float32], mpp_um: float
+) -> tuple[Candidate, ...]:
+    """Fill in what depends on other cells: neighbours and clusters."""
+    if not candidates:
+        return ()
+    centres = np.array([(c.x_px, c.y_px) for c in candidates])
+    if len(nuclei_px):
+        near = cKDTree(nuclei_px).query_ball_point(centres, _NEIGHBOURHOOD_UM / mpp_um)
+    else:
+        near = [[] for _ in candidates]
+    clusters = _clusters(candidates, mpp_um)
+    related = []
+    for candidate, indices, cluster in zip(candidates, near, clusters, strict=True):
+        around = nuclei_px[sorted(indices)]
+        own = shapely.contains_xy(shapely.Polygon(candidate.outline_px), around) if len(around) else np.zeros(0, bool)
+        values = {**candidate.__dict__, "neighbours": int((~own).sum()), "cluster_id": cluster}
+        related.append(Candidate(**values))
+    return tuple(related)
+
+
+def _clusters(candidates: Sequence[Candidate], mpp_um: float) -> list[int]:
+    """Give each group of touching tumour or uninterpretable cells a number, best first; 0 to single ones."""
+    members = [i for i, c in enumerate(candidates) if c.call in ("tumour", "uninterpretable")]
+    if not members:
+        return [0] * len(candidates)
+    grown = [shapely.Polygon(candidates[i].outline_px).buffer(_TOUCHING_UM / 2 / mpp_um) for i in members]
+    leader = list(range(len(members)))
+
+    def find(i: int) -> int:
+        while leader[i] != i:
+            leader[i] = leader[leader[i]]
+            i = leader[i]
+        return i
+
+    for a, b in shapely.STRtree(grown).query(grown, predicate="intersects").T:
+        first, second = sorted((find(int(a)), find(int(b))))
+        leader[second] = first
+    sizes = np.bincount([find(i) for i in range(len(members))], minlength=len(members))
+    numbers: dict[int, int] = {}
+    result = [0] * len(candidates)
+    for position, index in enumerate(members):
+        root = find(position)
+        if sizes[root] > 1:
+            result[index] = numbers.setdefault(root, len(numbers) + 1)
+    return result

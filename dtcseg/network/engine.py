@@ -1,0 +1,114 @@
+"""Runs both networks on arrays: device, memory format, precision, batches that fit."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from dtcseg.network.device import choose_device
+from dtcseg.network.model import LOOK_PX, PLANES
+from dtcseg.network.weights import WeightsInfo, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FloatArray = npt.NDArray[np.float32]
+
+_LOOK_BATCH = 16
+"""Crops are always looked at in batches of this size (the last one filled up), so that arithmetic never differs."""
+
+
+class Engine:
+    """Both networks on one device. Safe to call from several threads.
+
+    On a CPU every call computes on the calling thread alone: the caller runs one tile a core, which is faster than
+    splitting each convolution, and the order of additions then never depends on the number of cores. On a GPU calls
+    take turns.
+
+    Parameters
+    ----------
+    info : WeightsInfo
+    device : str
+        As `choose_device`.
+    """
+
+    def __init__(self, info: WeightsInfo, device: str = "auto") -> None:
+        self.info = info
+        screen, look = load(info)
+        self.device = choose_device(device, screen)
+        self._screen = screen.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._look = look.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.device.type == "cpu":
+            torch.set_num_threads(1)
+        self._turn: contextlib.AbstractContextManager[Any] = (
+            contextlib.nullcontext() if self.device.type == "cpu" else threading.Lock()
+        )
+
+    @property
+    def precision(self) -> str:
+        """Arithmetic of the screening network, for the record."""
+        return "float16" if self.device.type == "cuda" else "float32"
+
+    def screen(self, planes: FloatArray) -> torch.Tensor:
+        """Centre logits.
+
+        Parameters
+        ----------
+        planes : (N, 3, H, W) float32
+
+        Returns
+        -------
+        (N, 3, H, W) float32 tensor on the CPU
+        """
+
+        def run(part: torch.Tensor) -> torch.Tensor:
+            with torch.autocast("cuda", torch.float16, enabled=self.device.type == "cuda"):
+                return cast("torch.Tensor", self._screen(part)).float().cpu()
+
+        return torch.cat(self._in_parts(planes, run))
+
+    def look(self, crops: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Masks and call probabilities of candidates, always in float32.
+
+        Parameters
+        ----------
+        crops : (N, 3, 128, 128) float32
+
+        Returns
+        -------
+        masks : (N, 2, 128, 128) float32 in [0, 1]
+        calls : (N, 4) float32, calibrated, summing to 1
+        """
+        masks, calls = [], []
+        for start in range(0, len(crops), _LOOK_BATCH):
+            part = crops[start : start + _LOOK_BATCH]
+            full = np.zeros((_LOOK_BATCH, PLANES, LOOK_PX, LOOK_PX), np.float32)
+            full[: len(part)] = part
+            with torch.inference_mode(), self._turn:
+                mask_logits, call_logits = self._look(self._to_device(full))
+                masks.append(mask_logits.sigmoid().cpu().numpy()[: len(part)])
+                calls.append((call_logits / self.info.card.temperature).softmax(1).cpu().numpy()[: len(part)])
+        if not masks:
+            return np.zeros((0, 2, LOOK_PX, LOOK_PX), np.float32), np.zeros((0, 4), np.float32)
+        return np.concatenate(masks), np.concatenate(calls)
+
+    def _to_device(self, array: FloatArray) -> torch.Tensor:
+        return torch.from_numpy(array).to(self.device, memory_format=torch.channels_last, non_blocking=True)
+
+    def _in_parts(self, planes: FloatArray, run: Callable[[torch.Tensor], torch.Tensor]) -> list[torch.Tensor]:
+        """Run a batch; where memory does not suffice, run its halves."""
+        try:
+            with torch.inference_mode(), self._turn:
+                return [run(self._to_device(planes))]
+        except RuntimeError as error:
+            if len(planes) == 1 or "memory" not in str(error).lower():
+                raise
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        half = len(planes) // 2
+        return [*self._in_parts(planes[:half], run), *self._in_parts(planes[half:], run)]

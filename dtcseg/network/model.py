@@ -1,0 +1,145 @@
+"""The two networks: `Screen` sees the whole slide at 1 µm/px, `Look` sees each candidate at 0.5 µm/px.
+
+Both are plain convolutions (no normalisation over the image, no global attention), so an output pixel depends on its
+own surroundings alone: the reach is bounded, and a tile gives what the whole slide would give.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+PLANES = 3
+"""Nuclear, cytokeratin, rest."""
+
+SCREEN_MPP_UM = 1.0
+SCREEN_STRIDE_PX = 8
+"""Coarsest stride of `Screen`; tiles start on multiples of it."""
+SCREEN_REACH_PX = 48
+"""How far an output of `Screen` can see, rounded up to a multiple of its stride (proved by a test)."""
+SCREEN_MAPS = ("nucleus", "tumour", "other_ck")
+
+LOOK_MPP_UM = 0.5
+LOOK_PX = 128
+"""Side of a candidate's crop: 64 µm, room for the largest cell (45 µm)."""
+LOOK_MASKS = ("cell", "nucleus")
+LOOK_CLASSES = ("tumour", "uninterpretable", "haematopoietic", "artefact")
+
+
+def _block(inputs: int, outputs: int, *, stride: int = 1, kernel: int = 3) -> nn.Sequential:
+    padding = (kernel - 1) // 2
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )
+
+
+def _double(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(_block(inputs, outputs, stride=2), _block(outputs, outputs))
+
+
+class _Up(nn.Module):
+    """Bring coarse features to the finer level and add them there."""
+
+    def __init__(self, coarse: int, fine: int) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(coarse, fine, 1)
+        self.mix = _block(fine, fine)
+
+    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        raised = functional.interpolate(self.project(coarse), scale_factor=2.0, mode="nearest")
+        return cast("Tensor", self.mix(fine + raised))
+
+
+class Screen(nn.Module):
+    """Centre maps of nuclei and of CK+ objects over any area.
+
+    The stem halves the resolution at once (all work is done at 2 µm/px and coarser, which is what a CPU can afford)
+    and the head gives it back by pixel shuffling.
+
+    Shape
+    -----
+    input : (N, 3, H, W) float32, planes at 1 µm/px; H and W multiples of 8
+    output : (N, 3, H, W) float32 logits in the order of `SCREEN_MAPS`
+    """
+
+    def __init__(self, channels: tuple[int, int, int] = (24, 48, 96)) -> None:
+        super().__init__()
+        first, second, third = channels
+        self.stem = nn.Sequential(_block(PLANES, first, stride=2, kernel=4), _block(first, first))
+        self.down1 = _double(first, second)
+        self.down2 = nn.Sequential(_double(second, third), _block(third, third))
+        self.up1 = _Up(third, second)
+        self.up0 = _Up(second, first)
+        self.head = nn.Conv2d(first, 4 * len(SCREEN_MAPS), 1)
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """Logits of the centre maps; see the class for shapes.
+
+        Raises
+        ------
+        ValueError
+            H or W is not a multiple of 8.
+        """
+        if planes.shape[2] % SCREEN_STRIDE_PX or planes.shape[3] % SCREEN_STRIDE_PX:
+            raise ValueError(f"height and width must be multiples of {SCREEN_STRIDE_PX}, got {tuple(planes.shape[2:])}")
+        at_2um = self.stem(planes)
+        at_4um = self.down1(at_2um)
+        at_8um = self.down2(at_4um)
+        features = self.up0(self.up1(at_8um, at_4um), at_2um)
+        return functional.pixel_shuffle(self.head(features), 2)
+
+
+class Look(nn.Module):
+    """The closer look at one candidate: outline, nucleus and call of the object in the middle of the crop.
+
+    Shape
+    -----
+    input : (N, 3, 128, 128) float32, planes at 0.5 µm/px
+    output : logits of the masks (N, 2, 128, 128), as `LOOK_MASKS`, and of the calls (N, 4), as `LOOK_CLASSES`
+    """
+
+    where: Tensor
+
+    def __init__(self, channels: tuple[int, int, int, int] = (24, 48, 72, 96)) -> None:
+        super().__init__()
+        a, b, c, d = channels
+        self.stem = nn.Sequential(_block(PLANES + 1, a, stride=2, kernel=4), _block(a, a))
+        self.down1 = _double(a, b)
+        self.down2 = _double(b, c)
+        self.down3 = _double(c, d)
+        self.up2 = _Up(d, c)
+        self.up1 = _Up(c, b)
+        self.up0 = _Up(b, a)
+        self.masks = nn.Conv2d(a, 4 * len(LOOK_MASKS), 1)
+        self.calls = nn.Sequential(
+            nn.Linear(2 * d + b, 64), nn.ReLU(inplace=True), nn.Dropout(0.2), nn.Linear(64, len(LOOK_CLASSES))
+        )
+        axis = torch.linspace(-1, 1, LOOK_PX)
+        distance = (axis[:, None] ** 2 + axis[None, :] ** 2).sqrt()
+        self.register_buffer("where", torch.exp(-((distance / 0.2) ** 2))[None, None], persistent=False)
+
+    def forward(self, planes: Tensor) -> tuple[Tensor, Tensor]:
+        """Masks and calls; see the class for shapes.
+
+        Raises
+        ------
+        ValueError
+            The crop is not 128 x 128.
+        """
+        if planes.shape[2:] != (LOOK_PX, LOOK_PX):
+            raise ValueError(f"a crop must be {LOOK_PX} x {LOOK_PX} px, got {tuple(planes.shape[2:])}")
+        marked = torch.cat([planes, self.where.expand(planes.shape[0], -1, -1, -1)], dim=1)
+        at_1um = self.stem(marked)
+        at_2um = self.down1(at_1um)
+        at_4um = self.down2(at_2um)
+        at_8um = self.down3(at_4um)
+        middle = self.up1(self.up2(at_8um, at_4um), at_2um)
+        masks = functional.pixel_shuffle(self.masks(self.up0(middle, at_1um)), 2)
+        # the call rests on the object itself (features under its own mask), on its surroundings and on the centre
+        weight = functional.avg_pool2d(masks[:, :1].sigmoid(), 4)
+        under = (middle * weight).sum((2, 3)) / (weight.sum((2, 3)) + 1.0)
+        evidence = torch.cat([at_8um.mean((2, 3)), at_8um[:, :, 3:5, 3:5].mean((2, 3)), under], dim=1)
+        return masks, self.calls(evidence)

@@ -1,0 +1,324 @@
+"""One slide from file to `SlideScore`: the main road, step by step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from dtcseg.cells import Candidate, SlideScore, Stain
+from dtcseg.errors import MissingResolution, UnreadableRegion, UnsuitableSlide
+from dtcseg.look import look_at
+from dtcseg.network.engine import Engine
+from dtcseg.network.model import LOOK_MPP_UM, SCREEN_MPP_UM
+from dtcseg.network.weights import WeightsInfo, resolve
+from dtcseg.overview import Overview, read_overview
+from dtcseg.parallel import cores
+from dtcseg.quality import BLOCK_PX, Code, QualityMap, Spots, find_spots, judge
+from dtcseg.screen import Profile, Screening, block_grid, screen_slide
+from dtcseg.slide import match_channels, open_slide
+from dtcseg.stain.brightfield import BrightfieldProfile, Vector, chromogen_places, estimate_brightfield
+from dtcseg.stain.fluorescence import FluorescenceProfile, estimate_fluorescence
+from dtcseg.working import WorkingGrid, plan_grid, read_working
+
+if TYPE_CHECKING:
+    from dtcseg.config import ScoreConfig, SlideJob
+    from dtcseg.quality import BlockGrid
+    from dtcseg.slide import Slide
+    from dtcseg.slide._base import PixelArray, ResolutionSource
+    from dtcseg.tiles import Tile
+
+OnProgress = Callable[[float], None]
+
+MIN_MPP_UM, MAX_MPP_UM = 0.1, 1.1
+"""Finer is no cytospin scan, coarser does not show a nucleus (7 µm) well enough to judge it."""
+MAX_CANDIDATES = 10_000
+"""More than this on one slide is precipitate or a wrong stain, not cells; the best of them are kept and it is said."""
+
+_SAMPLE_FIELDS = 32
+_SAMPLE_PX = 96
+_PLACES = 48
+_PLACE_PX = 24
+_APART_UM = 40.0
+_DEFAULT_GPU_BATCH = 8
+_CELL_ERROR_RATE = 0.04
+"""Share of single nuclei that are missed or counted twice, independent of each other, on slides not trained on."""
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A slide with what was learned from looking at it small."""
+
+    slide: Slide
+    mpp_um: float
+    overview: Overview
+    spots: Spots
+    mask: npt.NDArray[np.bool_]
+    grid: WorkingGrid
+    threads: int
+
+
+def score_slide(job: SlideJob, config: ScoreConfig, on_progress: OnProgress = lambda share: None) -> SlideScore:
+    """Score one slide.
+
+    Parameters
+    ----------
+    job : SlideJob
+    config : ScoreConfig
+    on_progress : callable
+        Told the share done, 0..1.
+
+    Raises
+    ------
+    SlideError
+        The slide cannot be scored; says why and what to do.
+    UsageError
+        The weights or the device asked for are not to be had.
+    """
+    engine = load_engine(resolve(config.model), config.device)
+    threads = max(1, cores() // max(config.workers, 1))
+    with open_slide(
+        job.files,
+        mpp_um=job.mpp_um,
+        mpp_source=cast("ResolutionSource", job.mpp_source or "flag"),
+        channels=job.channels,
+    ) as slide:
+        opened = _look_small(slide, threads)
+        on_progress(0.03)
+        profile = _profile(opened, job)
+        on_progress(0.05)
+        return _score(opened, profile, engine, config, on_progress)
+
+
+@lru_cache(maxsize=1)
+def load_engine(info: WeightsInfo, device: str) -> Engine:
+    """Load the networks once a process."""
+    return Engine(info, device)
+
+
+def _look_small(slide: Slide, threads: int) -> _Opened:
+    mpp_um = _checked_mpp(slide)
+    overview = read_overview(slide, mpp_um, threads=threads)
+    channel = match_channels(slide.channels)["nuclear"] if slide.kind == "fluorescence" else None
+    picture = overview.pixels if channel is None else overview.pixels[..., channel]
+    spots = find_spots(picture, overview.grid.mpp_um, slide.kind)
+    if "dark" in spots.flags:
+        raise UnsuitableSlide(
+            slide.path,
+            "the image is dark all over: no brightfield slide. Is it a fluorescence channel shown in colour? "
+            "Then list the files of its channels in slides.csv (columns file, slide, channel)",
+        )
+    mask = spots.mask | _resized(~overview.readable, spots.mask.shape)
+    return _Opened(slide, mpp_um, overview, spots, mask, plan_grid(slide, mpp_um, SCREEN_MPP_UM), threads)
+
+
+def _checked_mpp(slide: Slide) -> float:
+    if slide.resolution is None:
+        raise MissingResolution(slide.path, "the pixel size is not known; give it with --mpp or in slides.csv")
+    mpp_um = slide.resolution.mpp_um
+    if not MIN_MPP_UM * 0.95 <= mpp_um <= MAX_MPP_UM * 1.05:
+        raise UnsuitableSlide(
+            slide.path,
+            f"its pixels are {mpp_um:g} µm ({slide.resolution.source}); slides of {MIN_MPP_UM} to {MAX_MPP_UM} µm/px "
+            "can be scored. Scan it again, or correct the pixel size with --mpp",
+        )
+    return mpp_um
+
+
+def _profile(opened: _Opened, job: SlideJob) -> Profile:
+    """Learn how this slide turns into planes."""
+    if opened.slide.kind == "fluorescence":
+        if job.stain not in (None, "if"):
+            raise UnsuitableSlide(
+                opened.slide.path, f"it has fluorescence channels, but its stain is said to be {job.stain}"
+            )
+        sample = _sample(opened)
+        return estimate_fluorescence(sample, match_channels(opened.slide.channels), job.stain_source or "image")
+    if job.stain == "if":
+        raise UnsuitableSlide(opened.slide.path, "it is a brightfield (RGB) image, but its stain is said to be if")
+    return _brightfield_profile(opened, job.stain, job.stain_source)
+
+
+def _brightfield_profile(opened: _Opened, stain: Stain | None, stain_source: str) -> BrightfieldProfile:
+    pixels = cast("npt.NDArray[np.uint8]", opened.overview.pixels)
+    white = _white(opened)
+    scale = opened.overview.grid.mpp_um
+    mask = (
+        _resized(opened.mask, pixels.shape[:2])
+        & opened.overview.readable
+        & ~_resized(opened.spots.ink, pixels.shape[:2])
+    )
+    places = chromogen_places(pixels, mask, white, count=_PLACES, apart_px=max(round(_APART_UM / scale), 1))
+    patches = []
+    for x, y in places:
+        centre = [int((v + 0.5) * scale / opened.grid.mpp_um) for v in (x, y)]
+        patch = _read_patch(opened, centre[0] - _PLACE_PX // 2, centre[1] - _PLACE_PX // 2, _PLACE_PX)
+        if patch is not None:
+            patches.append(cast("npt.NDArray[np.uint8]", patch.reshape(-1, patch.shape[2])))
+    sample = cast("npt.NDArray[np.uint8]", _sample(opened))
+    return estimate_brightfield(sample, patches, white, stain, stain_source)
+
+
+def _white(opened: _Opened) -> Vector:
+    """Clean glass, or the brightest ground between the cells where no glass is seen."""
+    if opened.spots.glass is not None:
+        level = opened.spots.glass
+    else:
+        level = np.percentile(opened.overview.pixels.reshape(-1, opened.overview.pixels.shape[2]), 98, axis=0)
+    r, g, b = (round(float(v), 2) for v in level[:3])
+    return r, g, b
+
+
+def _sample(opened: _Opened) -> PixelArray:
+    """Pixels (N, C) at about 1 µm/px from fields spread evenly over the spots; the same fields on every run."""
+    rows, columns = np.nonzero(opened.mask)
+    channels = len(opened.slide.channels)
+    if not rows.size:
+        return cast("PixelArray", np.zeros((0, channels), opened.overview.pixels.dtype))
+    picks = np.linspace(0, rows.size - 1, 4 * _SAMPLE_FIELDS).astype(int)
+    picks = np.random.default_rng(0).permutation(picks)
+    parts: list[PixelArray] = []
+    for pick in picks:
+        x, y = (
+            int((v[pick] + 0.5) * opened.spots.mpp_um / opened.grid.mpp_um) - _SAMPLE_PX // 2 for v in (columns, rows)
+        )
+        patch = _read_patch(opened, x, y, _SAMPLE_PX)
+        if patch is not None:
+            parts.append(cast("PixelArray", patch.reshape(-1, channels)))
+        if len(parts) == _SAMPLE_FIELDS:
+            break
+    if not parts:
+        raise UnreadableRegion(
+            opened.slide.path, "no part of the spot can be decoded; copy the file again from the scanner"
+        )
+    return cast("PixelArray", np.concatenate(parts))
+
+
+def _read_patch(opened: _Opened, x: int, y: int, side: int) -> PixelArray | None:
+    """Read a square, moved or shrunk to lie on the slide; None where it cannot be decoded."""
+    grid = opened.grid
+    width, height = min(side, grid.width_px), min(side, grid.height_px)
+    x, y = min(max(x, 0), grid.width_px - width), min(max(y, 0), grid.height_px - height)
+    try:
+        return read_working(opened.slide, grid, x, y, width, height)
+    except UnreadableRegion:
+        return None
+
+
+def _score(
+    opened: _Opened, profile: Profile, engine: Engine, config: ScoreConfig, on_progress: OnProgress
+) -> SlideScore:
+    """Both looks and the judgement of quality."""
+    slide, grid = opened.slide, opened.grid
+    blocks = block_grid(grid)
+    cover = blocks.cover(opened.mask, opened.spots.mpp_um)
+    screening = screen_slide(
+        slide,
+        grid,
+        profile,
+        engine,
+        worth=lambda tile: _holds(cover, tile),
+        tile_px=config.tile_px,
+        batch=config.batch or (1 if engine.device.type == "cpu" else _DEFAULT_GPU_BATCH),
+        threads=opened.threads,
+        on_progress=lambda share: on_progress(0.05 + 0.8 * share),
+    )
+    quality = _quality(opened, blocks, screening)
+    nuclei = _screened(screening.nuclei, quality, grid)
+    centres = _screened(screening.candidates, quality, grid)
+    flags = list(quality.flags(len(nuclei)))
+    if len(centres) > MAX_CANDIDATES:
+        flags.append(f"too_many_candidates:{len(centres)}")
+        best = np.sort(np.argsort(-centres[:, 2], kind="stable")[:MAX_CANDIDATES])
+        centres = centres[best]
+    nuclei_px = _level0(nuclei, grid).astype(np.float32)
+    candidates = look_at(
+        slide,
+        plan_grid(slide, opened.mpp_um, LOOK_MPP_UM),
+        profile,
+        engine,
+        _level0(centres, grid),
+        nuclei_px,
+        threads=opened.threads,
+        on_progress=lambda share: on_progress(0.85 + 0.15 * share),
+    )
+    return _slide_score(opened, profile, engine, quality, nuclei_px, candidates, flags)
+
+
+def _holds(cover: npt.NDArray[np.float32], tile: Tile) -> bool:
+    """Whether any block that the tile touches lies in a spot."""
+    rows = slice(tile.y // BLOCK_PX, (tile.y + tile.height - 1) // BLOCK_PX + 1)
+    columns = slice(tile.x // BLOCK_PX, (tile.x + tile.width - 1) // BLOCK_PX + 1)
+    return bool((cover[rows, columns] > 0).any())
+
+
+def _quality(opened: _Opened, blocks: BlockGrid, screening: Screening) -> QualityMap:
+    codes = judge(
+        screening.stats,
+        blocks.cover(opened.mask, opened.spots.mpp_um),
+        ink=opened.spots.ink_cover(blocks),
+        unreadable=screening.unreadable,
+    )
+    return QualityMap(blocks, codes)
+
+
+def _screened(points: npt.NDArray[np.float32], quality: QualityMap, grid: WorkingGrid) -> npt.NDArray[np.float32]:
+    """Points (x, y, probability) in working pixels that lie in the screened area."""
+    x_um, y_um = ((points[:, i].astype(np.float64) + 0.5) * grid.mpp_um for i in (0, 1))
+    return points[quality.is_screened(x_um, y_um)]
+
+
+def _level0(points: npt.NDArray[np.float32], grid: WorkingGrid) -> npt.NDArray[np.float64]:
+    return (points[:, :2].astype(np.float64) + 0.5) * grid.downsample - 0.5
+
+
+def _slide_score(
+    opened: _Opened,
+    profile: Profile,
+    engine: Engine,
+    quality: QualityMap,
+    nuclei_px: npt.NDArray[np.float32],
+    candidates: tuple[Candidate, ...],
+    flags: list[str],
+) -> SlideScore:
+    slide, card = opened.slide, engine.info.card
+    known = cast("BrightfieldProfile | FluorescenceProfile", profile)
+    mnc = len(nuclei_px)
+    spread = 1.96 * math.sqrt((card.count_relative_sd * mnc) ** 2 + _CELL_ERROR_RATE * mnc)
+    return SlideScore(
+        stain=known.stain,
+        stain_source=known.stain_source,
+        mpp_um=opened.mpp_um,
+        mpp_source=slide.resolution.source if slide.resolution else "flag",
+        width_px=slide.levels[0].width_px,
+        height_px=slide.levels[0].height_px,
+        area_mm2=round(quality.area_mm2(Code.SCREENED), 4),
+        mnc=mnc,
+        mnc_low=round(max(mnc - spread, 0.0), 1),
+        mnc_high=round(mnc + spread, 1),
+        candidates=candidates,
+        nuclei_px=nuclei_px,
+        excluded_mm2={name: round(area, 4) for name, area in quality.excluded_mm2().items()},
+        qc=tuple(flags),
+        details={
+            "format": slide.format_name,
+            "levels": [[level.width_px, level.height_px] for level in slide.levels],
+            "profile": known.to_json(),
+            "spots": opened.spots.to_json(),
+            "quality": quality.to_json(),
+            "device": str(engine.device.type),
+            "precision": engine.precision,
+        },
+    )
+
+
+def _resized(mask: npt.NDArray[np.bool_], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """Nearest-neighbour copy of a mask at another resolution."""
+    rows = np.minimum((np.arange(shape[0]) + 0.5) * mask.shape[0] / shape[0], mask.shape[0] - 1).astype(int)
+    columns = np.minimum((np.arange(shape[1]) + 0.5) * mask.shape[1] / shape[1], mask.shape[1] - 1).astype(int)
+    return cast("npt.NDArray[np.bool_]", mask[rows[:, None], columns[None, :]])

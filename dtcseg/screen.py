@@ -1,0 +1,274 @@
+"""The first look: the whole slide at 1 µm/px, tile by tile. Finds nuclei and candidates, measures quality."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from dtcseg.errors import UnreadableRegion
+from dtcseg.network.model import PLANES, SCREEN_MAPS, SCREEN_REACH_PX, SCREEN_STRIDE_PX
+from dtcseg.network.peaks import CANDIDATE_APART_PX, NUCLEUS_APART_PX, core_peaks
+from dtcseg.parallel import ordered_map
+from dtcseg.quality import BLOCK_PX, BlockGrid, BlockStats, block_statistics
+from dtcseg.tiles import Tile, plan_tiles
+from dtcseg.working import WorkingGrid, read_working
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from dtcseg.network.engine import Engine
+    from dtcseg.slide import Slide
+    from dtcseg.slide._base import Kind
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class Profile(Protocol):
+    """What turns the pixels of one slide into planes (`BrightfieldProfile`, `FluorescenceProfile`)."""
+
+    def planes(self, pixels: npt.NDArray[np.uint8]) -> FloatArray:
+        """(H, W, C) pixels to (3, H, W) float32 planes."""
+        ...
+
+
+@dataclass(frozen=True)
+class Screening:
+    """What the first look found.
+
+    Attributes
+    ----------
+    nuclei, candidates : (N, 3) float32
+        x, y in working pixels and probability, sorted by y, then x.
+    blocks : BlockGrid
+        Blocks of 64 x 64 working pixels.
+    stats : BlockStats
+        Quality measurements of every block looked at.
+    unreadable : (rows, cols) bool
+        Blocks that could not be decoded.
+    """
+
+    nuclei: FloatArray
+    candidates: FloatArray
+    blocks: BlockGrid
+    stats: BlockStats
+    unreadable: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class _Found:
+    tile: Tile
+    nuclei: FloatArray
+    candidates: FloatArray
+    first_block: tuple[int, int]
+    stats: BlockStats
+    unreadable: list[tuple[int, int]]
+
+
+class SlideHandles:
+    """One handle of a slide for each thread that asks; closed together."""
+
+    def __init__(self, slide: Slide) -> None:
+        self._slide = slide
+        self._local = threading.local()
+        self._all: list[Slide] = []
+        self._lock = threading.Lock()
+
+    def get(self) -> Slide:
+        """Return the calling thread's own handle."""
+        handle: Slide | None = getattr(self._local, "slide", None)
+        if handle is None:
+            handle = self._slide.clone()
+            self._local.slide = handle
+            with self._lock:
+                self._all.append(handle)
+        return handle
+
+    def close(self) -> None:
+        """Close every handle."""
+        for handle in self._all:
+            handle.close()
+
+
+def screen_slide(
+    slide: Slide,
+    grid: WorkingGrid,
+    profile: Profile,
+    engine: Engine,
+    *,
+    worth: Callable[[Tile], bool],
+    tile_px: int,
+    batch: int,
+    threads: int,
+    on_progress: Callable[[float], None],
+    shift_px: tuple[int, int] = (0, 0),
+) -> Screening:
+    """Look at the whole slide once.
+
+    Parameters
+    ----------
+    slide : Slide
+    grid : WorkingGrid
+        Of about 1 µm/px.
+    profile : Profile
+    engine : Engine
+    worth : callable
+        Whether a tile holds anything but glass; the others are skipped.
+    tile_px, batch, threads : int
+        The result does not depend on them.
+    on_progress : callable
+        Told the share of tiles done, 0..1.
+    shift_px : (int, int)
+        Moves the tile grid, for tests; the result does not depend on it.
+    """
+    tiles = [
+        tile
+        for tile in plan_tiles(
+            grid.width_px, grid.height_px, tile=tile_px, halo=SCREEN_REACH_PX, align=SCREEN_STRIDE_PX, shift=shift_px
+        )
+        if worth(tile)
+    ]
+    blocks = block_grid(grid)
+    stats = BlockStats.empty(blocks.rows, blocks.cols)
+    unreadable = np.zeros((blocks.rows, blocks.cols), bool)
+    handles = SlideHandles(slide)
+    view = _View(grid, profile, slide.kind, blocks)
+
+    def work(group: Sequence[Tile]) -> list[_Found]:
+        return _screen_group(handles.get(), view, engine, group)
+
+    nuclei, candidates, done = [], [], 0
+    try:
+        for results in ordered_map(work, _groups(tiles, batch), threads):
+            for found in results:
+                nuclei.append(found.nuclei)
+                candidates.append(found.candidates)
+                stats.put(*found.first_block, found.stats)
+                for row, column in found.unreadable:
+                    unreadable[row, column] = True
+            done += len(results)
+            on_progress(done / len(tiles))
+    finally:
+        handles.close()
+    return Screening(_sorted(nuclei), _sorted(candidates), blocks, stats, unreadable)
+
+
+def block_grid(grid: WorkingGrid) -> BlockGrid:
+    """Lay the blocks of the quality map on a working grid: 64 x 64 working pixels each."""
+    return BlockGrid.covering(grid.width_px * grid.mpp_um, grid.height_px * grid.mpp_um, BLOCK_PX * grid.mpp_um)
+
+
+def read_planes(
+    slide: Slide, grid: WorkingGrid, profile: Profile, x: int, y: int, width: int, height: int
+) -> FloatArray:
+    """Read a region as planes; beyond the slide's edge it is empty glass (zero).
+
+    Returns
+    -------
+    (3, height, width) float32
+
+    Raises
+    ------
+    UnreadableRegion
+        As `Slide.read`.
+    """
+    planes = np.zeros((PLANES, height, width), np.float32)
+    left, top = max(x, 0), max(y, 0)
+    right, bottom = min(x + width, grid.width_px), min(y + height, grid.height_px)
+    if right > left and bottom > top:
+        pixels = read_working(slide, grid, left, top, right - left, bottom - top)
+        planes[:, top - y : bottom - y, left - x : right - x] = profile.planes(pixels)  # type: ignore[arg-type]
+    return planes
+
+
+@dataclass(frozen=True)
+class _View:
+    """How a slide is looked at: the same for every tile."""
+
+    grid: WorkingGrid
+    profile: Profile
+    kind: Kind
+    blocks: BlockGrid
+
+
+def _screen_group(slide: Slide, view: _View, engine: Engine, tiles: Sequence[Tile]) -> list[_Found]:
+    """Read, measure and search a few tiles; those of one size go through the network together."""
+    by_size: dict[tuple[int, ...], list[tuple[Tile, FloatArray, list[tuple[int, int]]]]] = {}
+    for tile in tiles:
+        planes, unreadable = _tile_planes(slide, view, tile)
+        by_size.setdefault(planes.shape, []).append((tile, planes, unreadable))
+    results = []
+    card = engine.info.card
+    for members in by_size.values():
+        logits = engine.screen(np.stack([planes for _, planes, _ in members]))
+        for (tile, planes, unreadable), maps in zip(members, logits, strict=True):
+            nuclei = core_peaks(maps[SCREEN_MAPS.index("nucleus")], tile, card.nucleus_threshold, NUCLEUS_APART_PX)
+            candidates = core_peaks(maps[1:].amax(dim=0), tile, card.candidate_threshold, CANDIDATE_APART_PX)
+            first, stats = _tile_blocks(slide, view, tile, planes)
+            results.append(_Found(tile, nuclei, candidates, first, stats, unreadable))
+    return results
+
+
+def _tile_planes(slide: Slide, view: _View, tile: Tile) -> tuple[FloatArray, list[tuple[int, int]]]:
+    """Planes of a tile with its halo, rounded up to the network's stride, and the unreadable blocks (left empty)."""
+    x, y = tile.x - tile.halo, tile.y - tile.halo
+    width, height = (
+        -(-(side + 2 * tile.halo) // SCREEN_STRIDE_PX) * SCREEN_STRIDE_PX for side in (tile.width, tile.height)
+    )
+    try:
+        return read_planes(slide, view.grid, view.profile, x, y, width, height), []
+    except UnreadableRegion:
+        return _readable_blocks(slide, view, x, y, width, height)
+
+
+def _readable_blocks(
+    slide: Slide, view: _View, x: int, y: int, width: int, height: int
+) -> tuple[FloatArray, list[tuple[int, int]]]:
+    """Read a region block by block, so that a bad spot in the file costs no more than the blocks it touches."""
+    planes = np.zeros((PLANES, height, width), np.float32)
+    unreadable = []
+    for row in range(max(y // BLOCK_PX, 0), min(-(-(y + height) // BLOCK_PX), view.blocks.rows)):
+        for column in range(max(x // BLOCK_PX, 0), min(-(-(x + width) // BLOCK_PX), view.blocks.cols)):
+            top, left = row * BLOCK_PX, column * BLOCK_PX
+            try:
+                part = read_planes(slide, view.grid, view.profile, left, top, BLOCK_PX, BLOCK_PX)
+            except UnreadableRegion:
+                unreadable.append((row, column))
+                continue
+            upper, lower = max(top, y), min(top + BLOCK_PX, y + height)
+            first, last = max(left, x), min(left + BLOCK_PX, x + width)
+            planes[:, upper - y : lower - y, first - x : last - x] = part[
+                :, upper - top : lower - top, first - left : last - left
+            ]
+    return planes, unreadable
+
+
+def _tile_blocks(slide: Slide, view: _View, tile: Tile, planes: FloatArray) -> tuple[tuple[int, int], BlockStats]:
+    """Measure the blocks whose centre lies in the tile's core; returns the first one's row and column as well."""
+    mpp = view.grid.mpp_um
+    row0, row1, col0, col1 = view.blocks.owned(
+        tile.x * mpp, tile.y * mpp, (tile.x + tile.width) * mpp, (tile.y + tile.height) * mpp
+    )
+    if row0 == row1 or col0 == col1:
+        return (row0, col0), BlockStats.empty(max(row1 - row0, 0), max(col1 - col0, 0))
+    left, right = col0 * BLOCK_PX, min(col1 * BLOCK_PX, view.grid.width_px)
+    top, bottom = row0 * BLOCK_PX, min(row1 * BLOCK_PX, view.grid.height_px)
+    x, y = left - (tile.x - tile.halo), top - (tile.y - tile.halo)
+    if x >= 0 and y >= 0:
+        part = planes[:, y : y + bottom - top, x : x + right - left]
+    else:  # a narrow last tile owns a block that starts before its halo
+        part, _ = _readable_blocks(slide, view, left, top, right - left, bottom - top)
+    return (row0, col0), block_statistics(np.moveaxis(part, 0, -1), view.kind)
+
+
+def _groups(tiles: Sequence[Tile], batch: int) -> Iterator[Sequence[Tile]]:
+    for start in range(0, len(tiles), batch):
+        yield tiles[start : start + batch]
+
+
+def _sorted(parts: Sequence[FloatArray]) -> FloatArray:
+    found = np.concatenate([np.zeros((0, 3), np.float32), *parts])
+    return found[np.lexsort((found[:, 0], found[:, 1]))]

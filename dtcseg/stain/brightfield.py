@@ -1,0 +1,271 @@
+"""Brightfield: optical density, the stain vectors of a slide, and the three planes.
+
+A stain absorbs in proportion to its amount (Beer-Lambert), so in optical density (OD = -log10(I / I_glass)) stains add
+up and a 3 x 3 matrix takes them apart (Ruifrok & Johnston 2001, Anal Quant Cytol Histol 23:291). The third vector is
+perpendicular to both stains, so the matrix can be inverted and nothing of the image is lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import numpy.typing as npt
+
+
+if TYPE_CHECKING:
+    from dtcseg.cells import Stain
+    from collections.abc import Sequence
+
+FloatArray = npt.NDArray[np.float32]
+Vector = tuple[float, float, float]
+
+HEMATOXYLIN: Vector = (0.650, 0.704, 0.286)
+"""Unit OD vector (R, G, B) of hematoxylin, as published with colour deconvolution; slides differ, so it is a start."""
+
+CHROMOGENS: dict[Stain, Vector] = {
+    "new_fuchsin": (0.120, 0.910, 0.397),
+    "fast_red": (0.214, 0.851, 0.480),
+    "aec": (0.274, 0.680, 0.680),
+    "dab": (0.268, 0.570, 0.777),
+}
+"""Start vectors of the chromogens, unit length."""
+
+ASSUMED: Stain = "aec"
+"""Taken where no chromogen is there to recognise: its vector lies between the reds and the browns."""
+
+_MIN_OD = 0.12
+"""OD (length of the vector) under which a pixel says nothing about direction: about three times sensor noise."""
+_NEAR_PRIOR_DEG = 14.0
+"""A chromogen direction farther than this from every start vector is something else (ink, pigment, red cells)."""
+_NEAR_HEMATOXYLIN_DEG = 25.0
+_TYPICAL_NUCLEAR_OD = 0.6
+_MIN_PATCHES = 3
+_MIN_ANGLE_DEG = 15.0
+"""Stain vectors closer than this cannot be told apart: the estimate is thrown away."""
+
+
+@dataclass(frozen=True)
+class BrightfieldProfile:
+    """How to turn the RGB pixels of one slide into planes.
+
+    Attributes
+    ----------
+    stain : Stain
+    stain_source : str
+        "flag", "slides.csv", "image" or "assumed".
+    white : (R, G, B)
+        Grey levels of clean glass.
+    hematoxylin, chromogen : (R, G, B)
+        Unit OD vectors.
+    nuclear_scale : float
+        Factor on the nuclear plane that brings this slide's nuclei to a typical strength.
+    estimated : bool
+        Whether the chromogen vector was measured on this slide (False: the start vector).
+    """
+
+    stain: Stain
+    stain_source: str
+    white: Vector
+    hematoxylin: Vector
+    chromogen: Vector
+    nuclear_scale: float
+    estimated: bool
+
+    def to_json(self) -> dict[str, object]:
+        """Return the profile as plain JSON values."""
+        return {
+            "kind": "brightfield",
+            "white": list(self.white),
+            "hematoxylin": list(self.hematoxylin),
+            "chromogen": list(self.chromogen),
+            "nuclear_scale": self.nuclear_scale,
+            "chromogen_estimated": self.estimated,
+        }
+
+    def planes(self, pixels: npt.NDArray[np.uint8]) -> FloatArray:
+        """Unmix pixels.
+
+        Parameters
+        ----------
+        pixels : (H, W, 3) uint8 RGB
+
+        Returns
+        -------
+        (3, H, W) float32
+            Nuclear (scaled), cytokeratin (OD) and rest (OD). Each pixel by itself, in a fixed order of operations.
+        """
+        unmix = unmixing_matrix(self.hematoxylin, self.chromogen)
+        unmix[:, 0] *= self.nuclear_scale
+        density = [table[pixels[..., i]] for i, table in enumerate(_density_tables(self.white))]
+        result = np.empty((3, *pixels.shape[:2]), np.float32)
+        for k in range(3):
+            np.multiply(density[0], unmix[0, k], out=result[k])
+            result[k] += density[1] * unmix[1, k]
+            result[k] += density[2] * unmix[2, k]
+        return result
+
+
+def unmixing_matrix(hematoxylin: Vector, chromogen: Vector) -> FloatArray:
+    """Matrix (3, 3) float32 that takes OD (R, G, B) to (hematoxylin, chromogen, rest); OD row vector times matrix."""
+    h, c = np.asarray(hematoxylin, np.float64), np.asarray(chromogen, np.float64)
+    rest = np.cross(h, c)
+    stains = np.stack([h, c, rest / np.linalg.norm(rest)])
+    return cast("FloatArray", np.linalg.inv(stains).astype(np.float32))
+
+
+def optical_density(pixels: npt.NDArray[np.uint8], white: Vector) -> FloatArray:
+    """OD of RGB pixels, any shape (..., 3), against clean glass of grey levels `white`; brighter than glass is < 0."""
+    tables = _density_tables(white)
+    return np.stack([table[pixels[..., i]] for i, table in enumerate(tables)], axis=-1)
+
+
+def estimate_brightfield(
+    sample: npt.NDArray[np.uint8],
+    patches: Sequence[npt.NDArray[np.uint8]],
+    white: Vector,
+    stain: Stain | None,
+    stain_source: str,
+) -> BrightfieldProfile:
+    """Estimate the stain vectors of one slide.
+
+    Most cytospins hold next to no chromogen, so the two stains are estimated apart: hematoxylin from an ordinary sample
+    of cells, the chromogen from the few places of the whole slide that look most like one. Where these are too few or
+    unlike every chromogen, the start vector is kept.
+
+    Parameters
+    ----------
+    sample : (N, 3) uint8
+        Pixels of random fields with cells, at about 1 µm/px.
+    patches : sequence of (n, 3) uint8
+        Pixels around the most chromogen-like places, one array a place (`chromogen_places`).
+    white : (R, G, B)
+        Clean glass.
+    stain : Stain or None
+        Stain that is known beforehand.
+    stain_source : str
+        Where it is known from.
+    """
+    hematoxylin, scale = _estimate_hematoxylin(optical_density(sample, white))
+    directions = [
+        d for d in (_patch_direction(optical_density(p, white), hematoxylin) for p in patches) if d is not None
+    ]
+    chosen, vector = _vote(directions, stain)
+    if vector is not None and _angle_deg(vector, hematoxylin) < _MIN_ANGLE_DEG:
+        vector = None
+    known = stain if stain is not None else chosen
+    return BrightfieldProfile(
+        stain=known or ASSUMED,
+        stain_source=stain_source if stain is not None else ("image" if chosen else "assumed"),
+        white=white,
+        hematoxylin=hematoxylin,
+        chromogen=vector or CHROMOGENS[known or ASSUMED],
+        nuclear_scale=scale,
+        estimated=vector is not None,
+    )
+
+
+def chromogen_places(
+    overview: npt.NDArray[np.uint8], mask: npt.NDArray[np.bool_], white: Vector, *, count: int, apart_px: int
+) -> list[tuple[int, int]]:
+    """Find the places of an overview that look most like chromogen.
+
+    Parameters
+    ----------
+    overview : (H, W, 3) uint8
+    mask : (H, W) bool
+        Where cells are.
+    white : (R, G, B)
+    count : int
+        At most so many.
+    apart_px : int
+        Least distance between two, overview pixels.
+
+    Returns
+    -------
+    list of (x, y)
+        Overview pixels, strongest first.
+    """
+    unmix = unmixing_matrix(HEMATOXYLIN, CHROMOGENS[ASSUMED])
+    density = optical_density(overview, white)
+    amount = np.where(mask, density @ unmix[:, 1], 0)
+    rest = np.abs(density @ unmix[:, 2])
+    amount[(amount < _MIN_OD / 2) | (rest > amount)] = 0
+    order = np.argsort(-amount, axis=None, kind="stable")[: 200 * count]
+    places: list[tuple[int, int]] = []
+    for flat in order:
+        y, x = divmod(int(flat), amount.shape[1])
+        if amount[y, x] <= 0 or len(places) == count:
+            break
+        if all(abs(x - px) >= apart_px or abs(y - py) >= apart_px for px, py in places):
+            places.append((x, y))
+    return places
+
+
+def _density_tables(white: Vector) -> list[FloatArray]:
+    levels = np.maximum(np.arange(256, dtype=np.float64), 1.0)
+    return [(-np.log10(levels / max(w, 1.0))).astype(np.float32) for w in white]
+
+
+def _estimate_hematoxylin(density: FloatArray) -> tuple[Vector, float]:
+    """Direction and strength of the nuclear stain: the middle of the well-stained pixels that can be hematoxylin."""
+    length = np.linalg.norm(density, axis=1)
+    strong = density[length > _MIN_OD] / length[length > _MIN_OD, None]
+    blue = _angles_deg(strong, HEMATOXYLIN) < _NEAR_HEMATOXYLIN_DEG
+    amount = length[length > _MIN_OD][blue]
+    if amount.size < 200:
+        return HEMATOXYLIN, 1.0
+    nuclear = amount >= np.percentile(amount, 60)
+    vector = np.median(strong[blue][nuclear], axis=0).astype(np.float64)
+    vector = np.clip(vector, 0.01, None)
+    unit = vector / np.linalg.norm(vector)
+    scale = float(np.clip(_TYPICAL_NUCLEAR_OD / np.median(amount[nuclear]), 0.5, 2.5))
+    return _rounded(unit), round(scale, 4)
+
+
+def _patch_direction(density: FloatArray, hematoxylin: Vector) -> npt.NDArray[np.float64] | None:
+    """Purest chromogen direction in one patch, or None where there is none."""
+    length = np.linalg.norm(density, axis=1)
+    keep = length > 1.5 * _MIN_OD
+    if keep.sum() < 12:
+        return None
+    unit = density[keep] / length[keep, None]
+    from_nuclear = _angles_deg(unit, hematoxylin)
+    nearest = np.min([_angles_deg(unit, v) for v in CHROMOGENS.values()], axis=0)
+    pure = (from_nuclear > _MIN_ANGLE_DEG) & (nearest < _NEAR_PRIOR_DEG + 6)
+    if pure.sum() < 12:
+        return None
+    far = pure & (from_nuclear >= np.percentile(from_nuclear[pure], 50))
+    vector = np.average(unit[far], axis=0, weights=length[keep][far]).astype(np.float64)
+    return cast("npt.NDArray[np.float64]", vector / np.linalg.norm(vector))
+
+
+def _vote(directions: list[npt.NDArray[np.float64]], stain: Stain | None) -> tuple[Stain | None, Vector | None]:
+    """Let the places vote for a chromogen; its vector is their middle. (None, None) where too few agree."""
+    near: dict[Stain, list[npt.NDArray[np.float64]]] = {}
+    for direction in directions:
+        angles = {name: _angle_deg(_rounded(direction), vector) for name, vector in CHROMOGENS.items()}
+        name = stain if stain is not None else min(angles, key=lambda k: angles[k])
+        if name in angles and angles[name] < _NEAR_PRIOR_DEG:
+            near.setdefault(name, []).append(direction)
+    if not near:
+        return None, None
+    best = max(near, key=lambda k: len(near[k]))
+    if len(near[best]) < _MIN_PATCHES:
+        return None, None
+    middle = np.median(np.stack(near[best]), axis=0)
+    return best, _rounded(middle / np.linalg.norm(middle))
+
+
+def _angles_deg(units: FloatArray, vector: Vector) -> FloatArray:
+    return cast("FloatArray", np.degrees(np.arccos(np.clip(units @ np.asarray(vector, np.float32), -1, 1))))
+
+
+def _angle_deg(a: Vector, b: Vector) -> float:
+    return float(np.degrees(np.arccos(np.clip(np.dot(a, b), -1, 1))))
+
+
+def _rounded(vector: npt.NDArray[np.float64]) -> Vector:
+    r, g, b = (round(float(v), 5) for v in vector)
+    return r, g, b

@@ -1,0 +1,233 @@
+"""From a rendered field to what the networks learn from, by the very code that scores slides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from dtcseg.network.model import LOOK_CLASSES, LOOK_MPP_UM, LOOK_PX, SCREEN_MPP_UM
+from dtcseg.screen import Profile, read_planes
+from dtcseg.slide import Level, Resolution, Slide
+from dtcseg.stain.brightfield import (
+    CHROMOGENS,
+    HEMATOXYLIN,
+    BrightfieldProfile,
+    Vector,
+    chromogen_places,
+    estimate_brightfield,
+)
+from dtcseg.stain.fluorescence import FluorescenceProfile, estimate_fluorescence
+from dtcseg.working import WorkingGrid, plan_grid
+from dtcseg_training.simulate import Field, draw_spec, render_field
+
+if TYPE_CHECKING:
+    from dtcseg.slide._base import PixelArray
+
+LOOK_MARGIN_PX = 12
+"""Prepared crops are larger by this on each side: the centre that the screen finds is never exact."""
+_PLACES = 24
+
+
+class ArraySlide(Slide):
+    """An image in memory, as a slide of one level.
+
+    Parameters
+    ----------
+    pixels : (H, W, C) uint8 or uint16
+    mpp_um : float
+    channels : sequence of str
+    """
+
+    def __init__(self, pixels: PixelArray, mpp_um: float, channels: tuple[str, ...] = ("R", "G", "B")) -> None:
+        self.path = Path("array")
+        self.format_name = "array"
+        self.levels = (Level(pixels.shape[1], pixels.shape[0], 1.0),)
+        self.resolution = Resolution(mpp_um, mpp_um, "flag")
+        self.kind = "brightfield" if channels == ("R", "G", "B") else "fluorescence"
+        self.channels = channels
+        self._pixels = pixels
+
+    def clone(self) -> ArraySlide:
+        """Share the array."""
+        return ArraySlide(self._pixels, self.resolution.mpp_um if self.resolution else 1.0, self.channels)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def _reopen(self) -> None:
+        pass
+
+    def _read(self, level: int, x_px: int, y_px: int, width_px: int, height_px: int) -> PixelArray:
+        return self._pixels[y_px : y_px + height_px, x_px : x_px + width_px]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One field, ready to learn from.
+
+    Attributes
+    ----------
+    planes : (3, H, W) float16
+        At the screening resolution.
+    nuclei, tumour, other : (N, 2) float32
+        Centres in pixels of `planes`: nucleated cells; tumour cells; every other CK+ object.
+    crops : (M, 3, 152, 152) float16
+        At the look's resolution, centred on CK+ objects and on a few ordinary places.
+    masks : (M, 2, 152, 152) bool
+        Cell and nucleus of the object in the middle.
+    calls : (M,) int64
+        Index into `LOOK_CLASSES`.
+    """
+
+    planes: npt.NDArray[np.float16]
+    nuclei: npt.NDArray[np.float32]
+    tumour: npt.NDArray[np.float32]
+    other: npt.NDArray[np.float32]
+    crops: npt.NDArray[np.float16]
+    masks: npt.NDArray[np.bool_]
+    calls: npt.NDArray[np.int64]
+
+
+def field_profile(field: Field, rng: np.random.Generator) -> Profile:
+    """Draw a profile as scoring might estimate it: from the field or with the start vectors, never exact."""
+    if field.channels != ("R", "G", "B"):
+        return _fluorescence_profile(field, rng)
+    pixels = cast("npt.NDArray[np.uint8]", field.image)
+    flat = pixels.reshape(-1, 3)
+    high = np.percentile(flat[:: max(flat.shape[0] // 20000, 1)], 97, axis=0) * rng.normal(1, 0.01, 3)
+    white: Vector = (float(high[0]), float(high[1]), float(high[2]))
+    step = max(round(1.0 / field.mpp_um), 1)
+    sample = pixels[::step, ::step].reshape(-1, 3)
+    small = pixels[:: 4 * step, :: 4 * step]
+    places = chromogen_places(small, np.ones(small.shape[:2], bool), white, count=_PLACES, apart_px=6)
+    reach = 8 * step
+    patches = [
+        pixels[
+            max(4 * step * y - reach, 0) : 4 * step * y + reach : step,
+            max(4 * step * x - reach, 0) : 4 * step * x + reach : step,
+        ].reshape(-1, 3)
+        for x, y in places
+    ]
+    profile = estimate_brightfield(sample, patches if rng.random() < 0.6 else [], white, None, "")
+    start = CHROMOGENS[profile.stain]
+    return BrightfieldProfile(
+        stain=profile.stain,
+        stain_source="image",
+        white=white,
+        hematoxylin=_turned(profile.hematoxylin if rng.random() < 0.8 else HEMATOXYLIN, rng),
+        chromogen=_turned(profile.chromogen if rng.random() < 0.9 else start, rng),
+        nuclear_scale=profile.nuclear_scale * float(np.exp(rng.normal(0, 0.15))),
+        estimated=False,
+    )
+
+
+def _fluorescence_profile(field: Field, rng: np.random.Generator) -> FluorescenceProfile:
+    sample = field.image[::2, ::2].reshape(-1, field.image.shape[2])
+    profile = estimate_fluorescence(sample, {"nuclear": 0, "cytokeratin": 1, "leukocyte": 2})
+    marker = 1.0 if rng.random() < 0.7 else 0.0  # many labs stain without CD45
+    jitter = np.exp(rng.normal(0, (0.12, 0.2, 0.2)))
+    return FluorescenceProfile(
+        channels=profile.channels,
+        offsets=profile.offsets,
+        scales=(
+            profile.scales[0] * float(jitter[0]),
+            profile.scales[1] * float(jitter[1]),
+            profile.scales[2] * float(jitter[2]) * marker,
+        ),
+    )
+
+
+def _turned(vector: Vector, rng: np.random.Generator) -> Vector:
+    """Turn a unit vector by a few degrees."""
+    moved = np.clip(np.asarray(vector) + rng.normal(0, 0.03, 3), 0.02, None)
+    r, g, b = (float(v) for v in moved / np.linalg.norm(moved))
+    return r, g, b
+
+
+def make_lesson(seed: int, index: int) -> Lesson:
+    """Render field `index` of a data set and prepare it; the same numbers give the same lesson."""
+    rng = np.random.default_rng([seed, index])
+    mpp_um = float(rng.choice([0.25, 0.35, 0.5, 0.65, 0.85, 1.05], p=[0.12, 0.12, 0.52, 0.08, 0.08, 0.08]))
+    side = round(264 / mpp_um)
+    field = render_field(draw_spec(rng, mpp_um=mpp_um, size_px=(side, side), enriched=bool(rng.random() < 0.85)), rng)
+    return field_lesson(field, rng)
+
+
+def field_lesson(field: Field, rng: np.random.Generator) -> Lesson:
+    """Prepare one field: planes at both resolutions, targets in the same pixels."""
+    slide = ArraySlide(field.image, field.mpp_um, field.channels)
+    profile = field_profile(field, rng)
+    zoom = float(np.exp(rng.uniform(-0.13, 0.13)))  # cells seen larger or smaller than they are
+    grid = plan_grid(slide, field.mpp_um * zoom, SCREEN_MPP_UM)
+    planes = read_planes(slide, grid, profile, 0, 0, grid.width_px, grid.height_px)
+    nuclei = [
+        (c.nucleus_x_px, c.nucleus_y_px) if np.isfinite(c.nucleus_x_px) else (c.x_px, c.y_px)
+        for c in field.cells
+        if c.nucleated
+    ]
+    tumour = [(c.x_px, c.y_px) for c in field.cells if c.call == "tumour"]
+    other = [(c.x_px, c.y_px) for c in field.cells if c.call not in ("", "tumour")]
+    crops, masks, calls = _crops(field, slide, profile, plan_grid(slide, field.mpp_um * zoom, LOOK_MPP_UM), rng)
+    return Lesson(
+        planes=planes.astype(np.float16),
+        nuclei=_to_working(nuclei, grid),
+        tumour=_to_working(tumour, grid),
+        other=_to_working(other, grid),
+        crops=crops,
+        masks=masks,
+        calls=calls,
+    )
+
+
+def _to_working(centres: list[tuple[float, float]], grid: WorkingGrid) -> npt.NDArray[np.float32]:
+    points = np.asarray(centres, np.float32).reshape(-1, 2)
+    return ((points + 0.5) / grid.downsample - 0.5).astype(np.float32)
+
+
+def _crops(
+    field: Field, slide: Slide, profile: Profile, grid: WorkingGrid, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Crops of every CK+ object, and of ordinary cells (called haematopoietic) and empty places (artefact)."""
+    side = LOOK_PX + 2 * LOOK_MARGIN_PX
+    wanted: list[tuple[float, float, int, str]] = [
+        (c.x_px, c.y_px, i + 1, c.call) for i, c in enumerate(field.cells) if c.call
+    ]
+    ordinary = [
+        (c.x_px, c.y_px, i + 1, "haematopoietic") for i, c in enumerate(field.cells) if not c.call and c.nucleated
+    ]
+    picked = rng.permutation(len(ordinary))[: max(1, len(wanted) // 6)]
+    wanted += [ordinary[int(i)] for i in picked]
+    if rng.random() < 0.3:
+        height, width = field.image.shape[:2]
+        wanted.append((float(rng.uniform(0, width)), float(rng.uniform(0, height)), 0, "artefact"))
+    crops, masks, calls = [], [], []
+    for x, y, label, call in wanted:
+        left, top = (int(np.round((v + 0.5) / grid.downsample - 0.5)) - side // 2 for v in (x, y))
+        crops.append(read_planes(slide, grid, profile, left, top, side, side).astype(np.float16))
+        masks.append(_mask_crop(field, grid, left, top, side, label))
+        calls.append(LOOK_CLASSES.index(call))
+    if not crops:
+        empty = np.zeros((0, 3, side, side), np.float16)
+        return empty, np.zeros((0, 2, side, side), bool), np.zeros(0, np.int64)
+    return np.stack(crops), np.stack(masks), np.asarray(calls, np.int64)
+
+
+def _mask_crop(field: Field, grid: WorkingGrid, left: int, top: int, side: int, label: int) -> npt.NDArray[np.bool_]:
+    """Masks (2, side, side) of one object: the whole of it (CK+ extent and nucleus) and its nucleus."""
+    result = np.zeros((2, side, side), bool)
+    if label == 0:
+        return result
+    xs = np.round((left + np.arange(side) + 0.5) * grid.downsample - 0.5).astype(int)
+    ys = np.round((top + np.arange(side) + 0.5) * grid.downsample - 0.5).astype(int)
+    height, width = field.nucleus_labels.shape
+    inside = ((ys >= 0) & (ys < height))[:, None] & ((xs >= 0) & (xs < width))[None, :]
+    rows, columns = np.clip(ys, 0, height - 1)[:, None], np.clip(xs, 0, width - 1)[None, :]
+    nucleus = (field.nucleus_labels[rows, columns] == label) & inside
+    cell = (field.ck_labels[rows, columns] == label) & inside
+    result[0] = cell | nucleus
+    result[1] = nucleus
+    return result

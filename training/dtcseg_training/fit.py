@@ -1,0 +1,248 @@
+"""Fits the two networks to lessons. Deterministic by seed on one machine."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dtcseg.network.model import LOOK_PX, Look, Screen
+from dtcseg_training.fields import LOOK_MARGIN_PX
+from dtcseg_training.targets import CK_SIGMA_PX, NUCLEUS_SIGMA_PX, centre_map
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+
+    from dtcseg_training.fields import Lesson
+
+_log = logging.getLogger(__name__)
+_Network = TypeVar("_Network", bound=nn.Module)
+
+_CROP_PX = 256
+_EMA = 0.998
+_MAP_WEIGHTS = (1.0, 1.0, 0.5)
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How long and how fast to learn."""
+
+    epochs: int
+    batch: int
+    learning_rate: float = 2e-3
+    seed: int = 1
+    device: str = "cpu"
+
+
+class _Average:
+    """Exponential moving average of a network's weights (the batch statistics are taken as they are)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = copy.deepcopy(network).eval()
+        self._steps = 0
+
+    def follow(self, network: nn.Module) -> None:
+        self._steps += 1
+        keep = min(_EMA, self._steps / (self._steps + 10))
+        with torch.no_grad():
+            for mine, theirs in zip(self.network.parameters(), network.parameters(), strict=True):
+                mine.lerp_(theirs, 1 - keep)
+            for kept, new in zip(self.network.buffers(), network.buffers(), strict=True):
+                if kept.dtype.is_floating_point:
+                    kept.lerp_(new, 1 - keep)
+                else:
+                    kept.copy_(new)
+
+
+def centre_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Penalty-reduced focal loss of centre maps (Zhou et al. 2019, arXiv 1904.07850, equation 1), a value a map.
+
+    Shape
+    -----
+    logits, target : (N, M, H, W); target in [0, 1], exactly 1 at centres
+    returns : (M,)
+    """
+    probability = torch.sigmoid(logits).clamp(1e-4, 1 - 1e-4)
+    centre = (target > 0.999).float()
+    hit = centre * (1 - probability) ** 2 * torch.log(probability)
+    miss = (1 - centre) * (1 - target) ** 4 * probability**2 * torch.log(1 - probability)
+    return -(hit + miss).sum((0, 2, 3)) / (centre.sum((0, 2, 3)) + 8.0)
+
+
+def look_loss(masks: Tensor, calls: Tensor, true_masks: Tensor, true_calls: Tensor) -> Tensor:
+    """Cross-entropy of the call plus cross-entropy and Dice of the masks.
+
+    Shape
+    -----
+    masks, true_masks : (N, 2, 128, 128); calls : (N, 4); true_calls : (N,) int64
+    """
+    call = functional.cross_entropy(calls, true_calls, label_smoothing=0.02)
+    pixel = functional.binary_cross_entropy_with_logits(masks, true_masks)
+    soft = masks.sigmoid()
+    common = (soft * true_masks).sum((2, 3))
+    dice = 1 - (2 * common + 20) / (soft.sum((2, 3)) + true_masks.sum((2, 3)) + 20)
+    return call + pixel + 0.5 * dice.mean()
+
+
+def fit_screen(
+    lessons: Sequence[Lesson], held_out: Sequence[Lesson], settings: FitSettings, start: Screen | None = None
+) -> Screen:
+    """Fit the screening network; returns the averaged weights of the epoch that was best on the held-out lessons."""
+    rng = np.random.default_rng(settings.seed)
+    torch.manual_seed(settings.seed)
+    network = start or Screen()
+    nn.init.constant_(network.head.bias, -4.0) if start is None and network.head.bias is not None else None
+    weights = torch.tensor(_MAP_WEIGHTS, device=settings.device)
+
+    def batch(chosen: Sequence[Lesson], train: bool) -> tuple[Tensor, Tensor]:
+        pairs = [_screen_example(lesson, rng if train else None) for lesson in chosen]
+        planes, targets = (np.stack(part) for part in zip(*pairs, strict=True))
+        return _tensor(planes, settings.device), _tensor(targets, settings.device)
+
+    def loss(net: Screen, chosen: Sequence[Lesson], train: bool) -> Tensor:
+        planes, targets = batch(chosen, train)
+        return (centre_loss(net(planes), targets) * weights).sum()
+
+    return _fit(network, lessons, held_out, settings, loss, rng)
+
+
+def fit_look(
+    lessons: Sequence[Lesson], held_out: Sequence[Lesson], settings: FitSettings, start: Look | None = None
+) -> Look:
+    """Fit the network of the second look on every crop of the lessons."""
+    rng = np.random.default_rng(settings.seed)
+    torch.manual_seed(settings.seed)
+
+    def loss(net: Look, chosen: Sequence[tuple[Lesson, int]], train: bool) -> Tensor:
+        triples = [_look_example(lesson, i, rng if train else None) for lesson, i in chosen]
+        crops, masks = (np.stack([t[k] for t in triples]) for k in (0, 1))
+        calls = torch.tensor([t[2] for t in triples], device=settings.device)
+        got_masks, got_calls = net(_tensor(crops, settings.device))
+        return look_loss(got_masks, got_calls, _tensor(masks, settings.device), calls)
+
+    def items(of: Sequence[Lesson]) -> list[tuple[Lesson, int]]:
+        return [(lesson, i) for lesson in of for i in range(len(lesson.calls))]
+
+    return _fit(start or Look(), items(lessons), items(held_out), settings, loss, rng)
+
+
+_Item = TypeVar("_Item")
+
+
+def _fit(
+    network: _Network,
+    items: Sequence[_Item],
+    held_out: Sequence[_Item],
+    settings: FitSettings,
+    loss: Callable[[_Network, Sequence[_Item], bool], Tensor],
+    rng: np.random.Generator,
+) -> _Network:
+    network = network.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = _Average(network)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=1e-3)
+    steps = settings.epochs * (len(items) // settings.batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings.learning_rate, total_steps=max(steps, 1), pct_start=0.15
+    )
+    best, best_loss = copy.deepcopy(average.network), float("inf")
+    start = time.monotonic()
+    for epoch in range(settings.epochs):
+        network.train()
+        order = rng.permutation(len(items))
+        total = 0.0
+        for first in range(0, len(order) - settings.batch + 1, settings.batch):
+            value = loss(network, [items[i] for i in order[first : first + settings.batch]], True)
+            optimiser.zero_grad(set_to_none=True)
+            value.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+            optimiser.step()
+            schedule.step()
+            average.follow(network)
+            total += float(value.detach())
+        with torch.inference_mode():
+            parts = [held_out[i : i + settings.batch] for i in range(0, len(held_out), settings.batch)]
+            judged = float(np.mean([float(loss(cast("_Network", average.network), part, False)) for part in parts]))
+        if judged < best_loss:
+            best, best_loss = copy.deepcopy(average.network), judged
+        _log.info(
+            "%s epoch %d of %d: loss %.4f, held out %.4f, %.0f s",
+            type(network).__name__,
+            epoch + 1,
+            settings.epochs,
+            total / max(len(order) // settings.batch, 1),
+            judged,
+            time.monotonic() - start,
+        )
+    return cast("_Network", best.cpu())
+
+
+def _screen_example(
+    lesson: Lesson, rng: np.random.Generator | None
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Planes and targets (3, 256, 256) of a lesson, cropped, turned and shaken when `rng` is given."""
+    planes = lesson.planes.astype(np.float32)
+    shape = (planes.shape[1], planes.shape[2])
+    target = np.stack(
+        [
+            centre_map(shape, [(float(x), float(y)) for x, y in lesson.nuclei], NUCLEUS_SIGMA_PX),
+            centre_map(shape, [(float(x), float(y)) for x, y in lesson.tumour], CK_SIGMA_PX),
+            centre_map(shape, [(float(x), float(y)) for x, y in lesson.other], CK_SIGMA_PX),
+        ]
+    )
+    short = [max(_CROP_PX - side, 0) for side in shape]
+    if any(short):
+        pad = ((0, 0), (0, short[0]), (0, short[1]))
+        planes, target = np.pad(planes, pad), np.pad(target, pad)
+    spare = [side - _CROP_PX for side in planes.shape[1:]]
+    top, left = (int(rng.integers(0, s + 1)) if rng is not None else s // 2 for s in spare)
+    window = np.s_[:, top : top + _CROP_PX, left : left + _CROP_PX]
+    planes, target = planes[window], target[window]
+    if rng is not None:
+        turn = int(rng.integers(8))
+        planes, target = _shaken(_turned(planes, turn), rng), _turned(target, turn)
+    return np.ascontiguousarray(planes), np.ascontiguousarray(target)
+
+
+def _look_example(
+    lesson: Lesson, index: int, rng: np.random.Generator | None
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], int]:
+    """Crop, masks and call; with `rng` the centre is off by as much as the screen is."""
+    move = np.zeros(2, int)
+    if rng is not None:
+        move = np.clip(np.round(rng.normal(0, 3, 2)), -LOOK_MARGIN_PX, LOOK_MARGIN_PX).astype(int)
+    top, left = LOOK_MARGIN_PX + move[0], LOOK_MARGIN_PX + move[1]
+    window = np.s_[:, top : top + LOOK_PX, left : left + LOOK_PX]
+    crop = lesson.crops[index][window].astype(np.float32)
+    masks = lesson.masks[index][window].astype(np.float32)
+    if rng is not None:
+        turn = int(rng.integers(8))
+        crop, masks = _shaken(_turned(crop, turn), rng), _turned(masks, turn)
+    return np.ascontiguousarray(crop), np.ascontiguousarray(masks), int(lesson.calls[index])
+
+
+def _turned(array: npt.NDArray[np.float32], turn: int) -> npt.NDArray[np.float32]:
+    """One of the eight ways to lay a square, 0..7."""
+    turned = np.rot90(array, turn % 4, (1, 2))
+    return turned[:, :, ::-1] if turn >= 4 else turned
+
+
+def _shaken(planes: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Strength, offset and noise of each plane a little different."""
+    gain = np.exp(rng.normal(0, (0.10, 0.10, 0.20)))[:, None, None]
+    offset = rng.normal(0, (0.015, 0.01, 0.015))[:, None, None]
+    noise = rng.standard_normal(planes.shape, dtype=np.float32) * np.float32(abs(rng.normal(0, 0.015)))
+    return (planes * gain + offset + noise).astype(np.float32)
+
+
+def _tensor(array: npt.NDArray[np.float32], device: str) -> Tensor:
+    tensor = torch.from_numpy(np.ascontiguousarray(array, np.float32))
+    return tensor.to(device, memory_format=torch.channels_last) if array.ndim == 4 else tensor.to(device)
