@@ -1,0 +1,171 @@
+"""From what was measured on each block to what can be said of it, with its neighbours heard."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from dtcseg.quality._codes import Code
+
+if TYPE_CHECKING:
+    from dtcseg.quality._blocks import BlockStats
+
+FloatGrid = npt.NDArray[np.float64]
+BoolGrid = npt.NDArray[np.bool_]
+
+MIN_SHARPNESS = 0.32
+"""Least `BlockStats.sharpness` that is screened: an edge blurred by 2.5 µm (2 / (2.5 / 2)² = 1.28 across one
+direction; the mean over real nuclei, which are round and soft, is a quarter of that). Measured: see docs/quality.md."""
+MIN_EVIDENCE = 0.01
+"""Share of a block that nuclei must cover before its focus says anything: 41 µm², most of one lymphocyte."""
+FULL_EVIDENCE = 0.04
+"""Share from which a block has full say: about three nuclei. More cells give no more weight, or dense
+blocks would judge their neighbours."""
+FLAT_COVER = 0.5
+"""A block covered to this share without any edge is out of focus beyond measure."""
+FLAT_STAIN = 0.15
+"""Mean nuclear stain above which a block without edges counts as covered."""
+MIN_STAINING = 0.12
+"""Least nuclear staining that is screened: a light haematoxylin is 0.3, noise goes up to 0.06."""
+MIN_STAIN_TO_NOISE = 4.0
+"""Least ratio of staining to the noise of a 2 µm pixel: below it nuclei and noise peaks look alike."""
+PALE_COVER = 0.02
+"""Share of cells without nuclear stain that makes a weak block unstained and not empty: one to two cells."""
+MAX_NUCLEAR = 0.70
+"""Most of a neighbourhood that nuclei may cover. Single nuclei of 9 µm strewn at random cover 0.53 at
+12,000 cells/mm² and 0.70 at 19,000; in real cytospins nuclei also keep apart. Above it they lie on each other."""
+MAX_ARTEFACT = 0.5
+"""Share of a block under ink or anything else that is no cell, from which on the block is not screened."""
+
+
+def judge(
+    stats: BlockStats,
+    spot: npt.NDArray[np.float32] | BoolGrid,
+    *,
+    ink: npt.NDArray[np.float32] | None = None,
+    unreadable: BoolGrid | None = None,
+) -> npt.NDArray[np.uint8]:
+    """Say of every block of a slide what can be said of it.
+
+    Where several things are wrong the one that explains the others is given: unreadable, ink, blurred,
+    unstained, overcrowded. Blocks in a spot that were never measured are unreadable: nobody looked at them.
+
+    Parameters
+    ----------
+    stats : BlockStats
+        Of the whole slide, (rows, cols).
+    spot : (rows, cols) float32 or bool
+        Share of each block that lies in a spot; any share above 0 makes it part of the spot.
+    ink : (rows, cols) float32, optional
+        Share of each block under ink, from the overview.
+    unreadable : (rows, cols) bool, optional
+        Blocks that could not be decoded.
+
+    Returns
+    -------
+    (rows, cols) uint8
+        Values of `Code`.
+    """
+    inside = np.asarray(spot, dtype=np.float32) > 0
+    lost = ~stats.measured if unreadable is None else ~stats.measured | unreadable
+    seen = inside & ~lost
+    covered = np.where(seen, np.nan_to_num(stats.artefact), 0.0)
+    if ink is not None:
+        covered = np.maximum(covered, ink)
+    artefact = inside & (covered >= MAX_ARTEFACT)
+
+    usable = seen & ~artefact
+    weight = _weight(stats, usable)
+    blurred = _blurred(stats, usable, weight)
+    unstained = _unstained(stats, usable, weight)
+    crowded = _settle(usable & (_around(stats.nuclear, usable, 1) > MAX_NUCLEAR), usable)
+
+    codes = np.where(inside, Code.SCREENED, Code.OUTSIDE).astype(np.uint8)
+    for mask, code in (
+        (crowded, Code.OVERCROWDED),
+        (unstained, Code.UNSTAINED),
+        (blurred, Code.BLURRED),
+        (artefact, Code.INK),
+        (inside & lost, Code.UNREADABLE),
+    ):
+        codes[mask] = code
+    return codes
+
+
+def focus_map(stats: BlockStats, usable: BoolGrid) -> npt.NDArray[np.float32]:
+    """Sharpness of every block as `judge` sees it, (rows, cols) float32; NaN where nothing tells."""
+    return _focus(stats, usable, _weight(stats, usable)).astype(np.float32)
+
+
+def _weight(stats: BlockStats, usable: BoolGrid) -> FloatGrid:
+    """How much each block can say about focus and staining, 0..1, (rows, cols) float64."""
+    nuclear = np.where(usable, stats.nuclear, 0.0)
+    weight = np.where(nuclear >= MIN_EVIDENCE, np.minimum(nuclear / FULL_EVIDENCE, 1.0), 0.0)
+    # Edges must stand out of the noise that was taken off them.
+    faint = np.nan_to_num(stats.gradient) < 0.5 * np.nan_to_num(stats.noise) ** 2
+    flat = (np.nan_to_num(stats.cover) >= FLAT_COVER) & (np.nan_to_num(stats.mean) >= FLAT_STAIN)
+    return np.where(faint & ~flat, 0.0, weight)
+
+
+def _smooth(values: FloatGrid, weight: FloatGrid, kernel: FloatGrid) -> tuple[FloatGrid, FloatGrid]:
+    """Weighted mean over a neighbourhood, and the weight behind it."""
+    total = ndimage.convolve(weight, kernel, mode="constant")
+    mean = ndimage.convolve(weight * values, kernel, mode="constant") / np.maximum(total, 1e-12)
+    return np.where(total > 1e-9, mean, np.nan), total
+
+
+def _spread(values: FloatGrid, weight: FloatGrid) -> FloatGrid:
+    """Mean of each block and its neighbours; where these say too little, of an ever wider neighbourhood.
+
+    First 3 x 3 blocks with the middle one counting most, then 7 x 7, 15 x 15, at last everything.
+    """
+    near = np.outer([1.0, 2.0, 1.0], [1.0, 2.0, 1.0]) / 4.0
+    result, total = _smooth(values, weight, near)
+    enough = total >= 0.5
+    for side in (7, 15):
+        wider, total = _smooth(values, weight, np.ones((side, side)))
+        result = np.where(enough, result, wider)
+        enough |= total >= 0.5
+    everywhere = float((weight * values).sum() / weight.sum()) if weight.any() else float("nan")
+    return np.where(enough, result, everywhere)
+
+
+def _focus(stats: BlockStats, usable: BoolGrid, weight: FloatGrid) -> FloatGrid:
+    # Logarithms are averaged: one block of sharp dust over blurred cells must not outvote its neighbours.
+    sharpness = np.clip(np.nan_to_num(stats.sharpness, nan=0.0), 0.02, 8.0)
+    return np.asarray(np.exp(_spread(np.where(usable, np.log(sharpness), 0.0), weight)))
+
+
+def _blurred(stats: BlockStats, usable: BoolGrid, weight: FloatGrid) -> BoolGrid:
+    focus = _focus(stats, usable, weight)
+    return _settle(usable & (np.nan_to_num(focus, nan=np.inf) < MIN_SHARPNESS), usable)
+
+
+def _unstained(stats: BlockStats, usable: BoolGrid, weight: FloatGrid) -> BoolGrid:
+    """Blocks that hold cells whose nuclei cannot be told from nothing."""
+    staining = np.where(usable, np.nan_to_num(stats.staining), 0.0)
+    noise = np.where(usable, np.nan_to_num(stats.noise), 0.0)
+    level = np.nan_to_num(_spread(staining, weight))
+    weak = (level < MIN_STAINING) | (level < MIN_STAIN_TO_NOISE * _around(noise, usable, 1))
+    cells = np.maximum(_around(stats.pale, usable, 1), _around(stats.nuclear, usable, 1))
+    return _settle(usable & weak & (cells >= PALE_COVER), usable)
+
+
+def _around(values: npt.NDArray[np.float32] | FloatGrid, usable: BoolGrid, reach: int) -> FloatGrid:
+    """Mean over the usable blocks of a square neighbourhood of 2 * reach + 1 blocks; 0 where there are none."""
+    side = 2 * reach + 1
+    weight = usable.astype(np.float64)
+    mean, _ = _smooth(np.where(usable, values, 0.0).astype(np.float64), weight, np.ones((side, side)))
+    return np.nan_to_num(mean)
+
+
+def _settle(mask: BoolGrid, usable: BoolGrid) -> BoolGrid:
+    """Let a block follow its neighbours where five in six of them, at least, say otherwise."""
+    share = _around(mask.astype(np.float64), usable, 1)
+    count = ndimage.convolve(usable.astype(np.float64), np.ones((3, 3)), mode="constant")
+    alone = np.where(mask, share * count - 1, share * count) / np.maximum(count - 1, 1)
+    several = count >= 4
+    return np.asarray(usable & np.where(several & (alone > 5 / 6), True, mask & ~(several & (alone < 1 / 6))))
