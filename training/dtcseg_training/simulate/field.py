@@ -29,7 +29,7 @@ from dtcseg_training.simulate.imaging import (
     fluorescence,
     interpolate,
 )
-from dtcseg_training.simulate.layout import Box, Placed, place_field
+from dtcseg_training.simulate.layout import Box, Placed, Spot, place_field
 from dtcseg_training.simulate.leukocytes import ORDINARY, Drawn
 
 if TYPE_CHECKING:
@@ -182,13 +182,15 @@ class Scene:
     ----------
     spec : FieldSpec
     seed : int
+    spot : Spot, optional
+        Where cells lie on the slide; everywhere when not given.
     """
 
-    def __init__(self, spec: FieldSpec, seed: int) -> None:
+    def __init__(self, spec: FieldSpec, seed: int, spot: Spot | None = None) -> None:
         self.spec = spec
         self.grid = Grid.of(spec.mpp_um)
         self.bank = Bank(seed, self.grid.canvas_mpp_um)
-        self.ground = Ground.draw(seed + 1)
+        self.ground = Ground.draw(seed + 1, spot.cover if spot else None)
         share = np.stack([spec.staining.hematoxylin, spec.staining.chromogen]).astype(np.float64)
         other = np.cross(share[0], share[1])
         self._unmix = np.linalg.inv(np.concatenate([share, other[None] / np.linalg.norm(other)]))
@@ -269,7 +271,7 @@ def optics_margin_px(spec: FieldSpec, canvas_mpp_um: float) -> int:
     """Canvas pixels around a window whose light reaches into it."""
     reach = 3 * (spec.optics.blur_um + spec.optics.defocus_um) + abs(spec.optics.colour_shift_um)
     if spec.stain == "if" and spec.fluorescence.haze > 0:
-        reach += 2 * spec.fluorescence.haze_um
+        reach += 3 * spec.fluorescence.haze_um
     return int(np.ceil((reach + 1.5) / canvas_mpp_um)) + 3
 
 

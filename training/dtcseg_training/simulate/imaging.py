@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,13 +44,19 @@ class Waves:
 
         Computed every few µm and interpolated between: the places computed are those of a grid fixed to the slide.
         """
-        down, y_at = _knots(y_um)
-        across, x_at = _knots(x_um)
-        phase = self._ky[:, None, None] * down[:, None] + self._kx[:, None, None] * across + self._phase[:, None, None]
-        return interpolate((self._scale * np.cos(phase).sum(axis=0)).astype(np.float32), y_at, x_at)
+        down, y_at = knots(y_um)
+        across, x_at = knots(x_um)
+        return interpolate(self.exact(down[:, None], across[None, :]).astype(np.float32), y_at, x_at)
+
+    def exact(self, y_um: Axis, x_um: Axis) -> Axis:
+        """Values at places given by two arrays that broadcast; float64."""
+        total = np.zeros(np.broadcast(y_um, x_um).shape)
+        for kx, ky, phase in zip(self._kx, self._ky, self._phase, strict=True):
+            total += np.cos(ky * y_um + (kx * x_um + phase))
+        return total * self._scale
 
 
-def _knots(axis_um: Axis) -> tuple[Axis, Axis]:
+def knots(axis_um: Axis) -> tuple[Axis, Axis]:
     """Places of the coarse grid (µm) that cover an axis, and the axis in steps of that grid."""
     first = np.floor(axis_um[0] / KNOT_UM)
     last = np.ceil(axis_um[-1] / KNOT_UM) + 1
@@ -65,17 +72,28 @@ class Ground:
     stain : background of the stains
     light : illumination
     focus : local defocus
+    cover : share of the cells' density at each place (a spot on glass), or None where cells lie everywhere
     """
 
     stain: Waves
     light: Waves
     focus: Waves
+    cover: Callable[[Axis, Axis], FloatArray] | None = None
 
     @classmethod
-    def draw(cls, seed: int) -> Ground:
+    def draw(cls, seed: int, cover: Callable[[Axis, Axis], FloatArray] | None = None) -> Ground:
         """Draw the three functions of a slide."""
         rng = np.random.default_rng(seed)
-        return cls(Waves(rng, 80, 1500), Waves(rng, 300, 3000), Waves(rng, 120, 900))
+        return cls(Waves(rng, 80, 1500), Waves(rng, 300, 3000), Waves(rng, 120, 900), cover)
+
+    def background(self, y_um: Axis, x_um: Axis, unevenness: float) -> FloatArray:
+        """Relative background stain at each place: uneven, and little of it on bare glass."""
+        slow = np.maximum(1 + np.float32(unevenness) * self.stain.at(y_um, x_um), 0)
+        if self.cover is None:
+            return slow
+        down, y_at = knots(y_um)
+        across, x_at = knots(x_um)
+        return slow * (np.float32(0.2) + np.float32(0.8) * interpolate(self.cover(down, across), y_at, x_at))
 
 
 def blur(plane: FloatArray, sigma_um: float, mpp_um: float) -> FloatArray:
@@ -87,16 +105,21 @@ def blur(plane: FloatArray, sigma_um: float, mpp_um: float) -> FloatArray:
     return smooth
 
 
-def wide_blur(plane: FloatArray, sigma_um: float, mpp_um: float) -> FloatArray:
-    """Blur much wider than a pixel, on a coarser grid; float32."""
+def wide_blur(plane: FloatArray, sigma_um: float, mpp_um: float, top: int, left: int) -> FloatArray:
+    """Blur much wider than a pixel, on a coarser grid that is fixed to the slide; float32.
+
+    `top` and `left` are the numbers of the first row and column in the grid of the slide.
+    """
     step = max(int(sigma_um / mpp_um / 2.5), 1)
+    above, before = top % step, left % step
     height, width = plane.shape
-    rows, columns = -(-height // step), -(-width // step)
-    padded = np.pad(plane, ((0, rows * step - height), (0, columns * step - width)), mode="edge")
+    rows, columns = -(-(height + above) // step), -(-(width + before) // step)
+    below, behind = rows * step - height - above, columns * step - width - before
+    padded = np.pad(plane, ((above, below), (before, behind)), mode="edge")
     small = padded.reshape(rows, step, columns, step).mean(axis=(1, 3))
     small = ndimage.gaussian_filter(small, sigma_um / mpp_um / step, mode="nearest", truncate=3.0)
-    y = (np.arange(height) + 0.5) / step - 0.5
-    x = (np.arange(width) + 0.5) / step - 0.5
+    y = (np.arange(height) + above + 0.5) / step - 0.5
+    x = (np.arange(width) + before + 0.5) / step - 0.5
     return interpolate(small, y, x)
 
 
@@ -135,7 +158,7 @@ def brightfield(canvas: Canvas, spec: FieldSpec, ground: Ground) -> list[FloatAr
     """Let light through: transmission in R, G, B, share of full scale, on the grid of the canvas."""
     stain, camera, mpp = spec.staining, spec.camera, canvas.mpp_um
     y, x = axes_um(canvas)
-    slow = np.maximum(1 + np.float32(stain.unevenness) * ground.stain.at(y, x), 0)
+    slow = ground.background(y, x, stain.unevenness)
     hematoxylin = canvas.dna * np.float32(stain.nuclear_od) + canvas.cytoplasm * np.float32(stain.nuclear_od)
     hematoxylin += slow * np.float32(stain.background_hematoxylin_od)
     chromogen = canvas.cytokeratin + slow * np.float32(stain.background_ck_od)
@@ -173,7 +196,7 @@ def fluorescence(canvas: Canvas, spec: FieldSpec, ground: Ground) -> list[FloatA
     """Make the dyes glow: signal in DAPI, CK and CD45 (1 is a lymphocyte's nucleus, CK of 1, a lymphocyte's membrane)."""
     light, mpp = spec.fluorescence, canvas.mpp_um
     y, x = axes_um(canvas)
-    slow = np.maximum(1 + np.float32(spec.staining.unevenness) * ground.stain.at(y, x), 0.1)
+    slow = ground.background(y, x, spec.staining.unevenness)
     shade = np.maximum(1 + np.float32(2 * spec.camera.shading) * ground.light.at(y, x), 0.3)
     defocus = _defocus(spec, ground, y, x)
     body = np.minimum(canvas.cytoplasm * np.float32(1 / max(spec.look.cytoplasm, 1e-3)), 3)
@@ -187,7 +210,7 @@ def fluorescence(canvas: Canvas, spec: FieldSpec, ground: Ground) -> list[FloatA
         signal = signal + body * np.float32(light.autofluorescence[index]) + canvas.glow[..., index]
         signal = focused(signal, spec, mpp, defocus, 1.0)
         if light.haze > 0:
-            far = wide_blur(signal, light.haze_um, mpp)
+            far = wide_blur(signal, light.haze_um, mpp, canvas.top, canvas.left)
             signal = signal + np.float32(light.haze) * (far - signal)
         channels.append((signal + slow * np.float32(light.background[index])) * shade)
     return channels

@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
+from dtcseg_training.simulate.canvas import FloatArray
 from dtcseg_training.simulate.cytokeratin import draw_style
+from dtcseg_training.simulate.imaging import Waves
 from dtcseg_training.simulate.leukocytes import RADIUS_UM
 
 if TYPE_CHECKING:
@@ -65,6 +67,38 @@ class Box:
         return self.width_um * self.height_um * 1e-6
 
 
+class Spot:
+    """Round spots of cells on glass: full density inside, thinning out over a ragged edge.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    circles : tuple of (x_um, y_um, radius_um)
+    """
+
+    def __init__(self, rng: np.random.Generator, circles: tuple[tuple[float, float, float], ...]) -> None:
+        self.circles = circles
+        self._ragged = Waves(rng, 60, 700)
+        self._density = Waves(rng, 400, 4000)
+        self._fall = float(rng.uniform(0.03, 0.12))
+
+    def cover(self, y_um: Points, x_um: Points) -> FloatArray:
+        """Share of the full density on the grid of two axes, 0 to 1, float32."""
+        return self._cover(y_um[:, None], x_um[None, :])
+
+    def cover_at(self, x_um: float, y_um: float) -> float:
+        """Share of the full density at one place."""
+        return float(self._cover(np.array([[y_um]]), np.array([[x_um]]))[0, 0])
+
+    def _cover(self, y: Points, x: Points) -> FloatArray:
+        total = np.zeros(np.broadcast(y, x).shape)
+        for centre_x, centre_y, radius in self.circles:
+            inside = 1 - np.hypot(x - centre_x, y - centre_y) / radius
+            inside = inside / self._fall + 0.25 * self._ragged.exact(y, x)
+            total = np.maximum(total, np.clip(inside, 0, 1))
+        return (total * np.clip(0.85 + 0.15 * self._density.exact(y, x), 0.4, 1)).astype(np.float32)
+
+
 def scatter(rng: np.random.Generator, box: Box, number: int, clumping: float) -> Points:
     """Place points at random, a share of them in clumps; shape (number, 2), x and y in µm."""
     points = rng.random((number, 2))
@@ -104,7 +138,9 @@ def push_apart(points: Points, radii: Points, fixed: Points, fixed_radii: Points
     return everything[:moving]
 
 
-def place_ordinary(rng: np.random.Generator, spec: FieldSpec, box: Box, fixed: list[Placed]) -> list[Placed]:
+def place_ordinary(
+    rng: np.random.Generator, spec: FieldSpec, box: Box, fixed: list[Placed], spot: Spot | None = None
+) -> list[Placed]:
     """Place the ordinary cells of a rectangle around the special ones already there."""
     kinds = [kind for kind, _ in spec.composition]
     shares = np.array([share for _, share in spec.composition])
@@ -115,6 +151,9 @@ def place_ordinary(rng: np.random.Generator, spec: FieldSpec, box: Box, fixed: l
     points = scatter(rng, box, len(drawn), spec.clumping)
     order = rng.permutation(len(drawn))
     drawn = [drawn[i] for i in order]
+    if spot is not None:
+        kept = [rng.random() < spot.cover_at(x, y) for x, y in points] if len(points) else []
+        drawn, points = [kind for kind, keep in zip(drawn, kept, strict=True) if keep], points[np.array(kept, bool)]
     radii = np.array([RADIUS_UM[kind] for kind in drawn])
     centres = np.array([(item.x_um, item.y_um) for item in fixed]).reshape(-1, 2)
     sizes = np.array([radius_of(item) for item in fixed])
