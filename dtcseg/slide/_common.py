@@ -81,6 +81,7 @@ class FileSlide(Slide):
         self.problems: tuple[SlideError, ...] = ()
         try:
             found = self._open()
+            self._probe()
             self._finish(found)
         except BaseException:
             self.close()
@@ -89,6 +90,9 @@ class FileSlide(Slide):
     @abstractmethod
     def _open(self) -> FoundResolution | None:
         """Open the file, fill the attributes and return the pixel size that the file states."""
+
+    def _probe(self) -> None:
+        """Look for damage that opening does not show; only at the first opening, not after a failed read."""
 
     def clone(self) -> Self:
         """Open the same slide again, with a handle of its own."""

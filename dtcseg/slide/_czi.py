@@ -51,7 +51,6 @@ class CziSlide(FileSlide):
             self._reader = czi.CziReader(str(self.path), cache_options=cache)
             root = parse_xml(self._reader.raw_metadata)
             self._parse(root)
-            self._check_corner()
         except SlideError:
             raise
         except Exception as error:  # the native library's errors have no common class
@@ -116,7 +115,7 @@ class CziSlide(FileSlide):
         box = self._reader.total_bounding_rectangle_no_pyramid
         return [step for step in sorted(steps) if box.w >> step and box.h >> step]
 
-    def _check_corner(self) -> None:
+    def _probe(self) -> None:
         """Read one pixel of the coarsest level, so that a file cut off is refused here and not in the middle."""
         number = len(self.levels) - 1
         last = self.levels[number]

@@ -40,9 +40,7 @@ class DicomSlide(FileSlide):
                 # Scanners write attributes that the standard does not allow; that harms no pixel.
                 warnings.simplefilter("ignore")
                 self._wsi = WsiDicom.open(_files(self.path))
-                found = self._parse()
-            self._check_last_tile()
-            return found
+                return self._parse()
         except SlideError:
             raise
         except Exception as error:  # the parsers below raise many kinds
@@ -86,7 +84,7 @@ class DicomSlide(FileSlide):
         mpp = base.mpp
         return FoundResolution(mpp.width, mpp.height, "vendor") if mpp is not None else None
 
-    def _check_last_tile(self) -> None:
+    def _probe(self) -> None:
         """Read the corner farthest from the start of each file: of a file cut off it is missing."""
         for number, level in enumerate(self.levels):
             try:
