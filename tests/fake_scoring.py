@@ -11,13 +11,16 @@ import time
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dtcseg.cells import CALLS, Candidate, SlideScore
-from dtcseg.config import SlideJob
 from dtcseg.errors import SlideError, UnreadableSlide, UsageError
 from dtcseg.results.record import Weights
+
+if TYPE_CHECKING:
+    from dtcseg.config import SlideJob
 
 WEIGHTS = Weights("fake", "f" * 64)
 MPP_UM = 0.5

@@ -134,12 +134,12 @@ def simple_ring(cell: Candidate, mpp_um: float) -> list[list[float]]:
     An outline that crosses itself keeps its largest part; one without an area becomes a circle of the cell's diameter.
     """
     outline = np.asarray(cell.outline_px, dtype=np.float64).reshape(-1, 2)
-    outline = outline[np.isfinite(outline).all(axis=1)]
+    outline = np.round(outline[np.isfinite(outline).all(axis=1)], 2)
     polygon = _largest_part(outline) if len(outline) >= 3 else None
     if polygon is None:
         radius_px = max(cell.diameter_um / mpp_um / 2.0 if math.isfinite(cell.diameter_um) else 0.0, 1.0)
         polygon = shapely.set_precision(Point(cell.x_px, cell.y_px).buffer(radius_px, quad_segs=4), _GRID_PX)
-    ring = shapely.geometry.polygon.orient(polygon).exterior.coords
+    ring = shapely.geometry.polygon.orient(shapely.normalize(polygon)).exterior.coords
     return [[round(x, 2) + 0.0, round(y, 2) + 0.0] for x, y in ring]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -49,8 +47,10 @@ def csv_bytes(columns: Sequence[str], rows: Iterable[Mapping[str, str | int]]) -
     rows : iterable of mapping
         Values as text. Text of people and file names must have gone through `spreadsheet_cell`.
     """
-    buffer = io.StringIO(newline="")
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return utf8(buffer.getvalue())
+    lines = [columns, *([str(row[column]) for column in columns] for row in rows)]
+    return utf8("".join(",".join(map(_quoted, line)) + "\n" for line in lines))
+
+
+def _quoted(cell: str) -> str:
+    """Quote a cell where it must be; `csv.writer` forgets a lone carriage return when lines end in a line feed."""
+    return '"' + cell.replace('"', '""') + '"' if any(char in cell for char in ',"\r\n') else cell
