@@ -90,7 +90,7 @@ def draw_precipitate(
     dense = rng.random() < 0.35
     limit = np.float32(rng.uniform(-0.6, 0.2) if dense else rng.uniform(0.6, 1.3))
     grain = patch.noise(str(rng.choice(["fine", "mid"])), rng) - limit - 0.8 * relative**2
-    grains = np.clip(grain * 2.5, 0, 1) * (depth > 0)
+    grains: FloatArray = np.clip(grain * 2.5, 0, 1) * np.float32(depth > 0)
     if not (grains > 0.3).any():
         grains = patch.soft(patch.polar(blob(rng, x, y, 1.2))[0], 0.4)
     amount = grains * np.float32(max(od, 0.4) * rng.uniform(0.8, 2.2))
@@ -113,7 +113,7 @@ def draw_pigment(canvas: Canvas, x: float, y: float, rng: np.random.Generator, l
         return _unseen(hull)
     depth, relative = patch.polar(hull)
     grain = patch.noise(str(rng.choice(["mid", "coarse"])), rng) - np.float32(rng.uniform(0.0, 0.7)) - 0.5 * relative**2
-    amount = np.clip(grain * 1.5, 0, 1) * patch.soft(depth, 0.5) * np.float32(rng.uniform(0.4, 1.4))
+    amount: FloatArray = np.clip(grain * 1.5, 0, 1) * patch.soft(depth, 0.5) * np.float32(rng.uniform(0.4, 1.4))
     return _coloured(patch, amount, n, hull, random_colour(rng, BROWN_BLACK), _light(rng, 0.3))
 
 

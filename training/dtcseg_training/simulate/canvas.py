@@ -247,7 +247,8 @@ class Patch:
     def soft(self, depth_um: FloatArray, edge_um: float) -> FloatArray:
         """Antialiased membership: 0 outside, 1 inside, a smooth ramp as wide as `edge_um` and at least a pixel."""
         ramp = np.clip(depth_um / np.float32(max(edge_um, self.mpp_um)) + np.float32(0.5), 0.0, 1.0)
-        return ramp * ramp * (np.float32(3.0) - np.float32(2.0) * ramp)
+        smooth: FloatArray = ramp * ramp * (np.float32(3.0) - np.float32(2.0) * ramp)
+        return smooth
 
     def add(self, plane: FloatArray, amount: FloatArray) -> None:
         """Add matter to a plane of the canvas."""

@@ -1,8 +1,8 @@
 """Cytokeratin-positive cells: tumour cells, destroyed ones, and the haematopoietic mimics.
 
-What separates them follows Borgen 1999 (ISHAGE) and Naume 2004: a tumour cell has a clearly enlarged nucleus, or lies in a
-cluster, or shows strong irregular stain over the nucleus; a haematopoietic cell has a nucleus of 6 to 9 µm and an even,
-micro-vacuolar or paranuclear stain that leaves the nucleus free; what is destroyed cannot be interpreted.
+What separates them follows Borgen 1999 (ISHAGE) and Naume 2004: a tumour cell has a clearly enlarged nucleus, or lies
+in a cluster, or shows strong irregular stain over the nucleus; a haematopoietic cell has a nucleus of 6 to 9 µm and an
+even, micro-vacuolar or paranuclear stain that leaves the nucleus free; what is destroyed cannot be interpreted.
 """
 
 from __future__ import annotations
@@ -86,22 +86,25 @@ def draw_style(rng: np.random.Generator, strength: float, *, cluster: bool) -> S
 def stain_texture(patch: Patch, texture: str, depth: FloatArray, radius: float, rng: np.random.Generator) -> FloatArray:
     """Relative amount of cytokeratin over the window, around 1, float32."""
     fine, mid = patch.noise("fine", rng), patch.noise("mid", rng)
+    amount: FloatArray
     if texture == "granular":
-        return np.maximum(0.75 + 0.5 * fine + 0.35 * mid, 0.05)
-    if texture == "fibrillar":
+        amount = np.maximum(0.75 + 0.5 * fine + 0.35 * mid, 0.05)
+    elif texture == "fibrillar":
         net = np.exp(-((patch.noise("coarse", rng) / np.float32(0.3)) ** 2))
         fibres = np.exp(-((mid / np.float32(0.4)) ** 2))
-        return np.float32(0.35) + np.float32(0.9) * net + np.float32(0.5) * fibres
-    if texture == "ring":
+        amount = np.float32(0.35) + np.float32(0.9) * net + np.float32(0.5) * fibres
+    elif texture == "ring":
         width = np.float32(rng.uniform(0.12, 0.3) * radius)
         ring = np.exp(-(((depth - width) / width) ** 2))
-        return (np.float32(0.2) + ring * np.float32(1.4)) * np.maximum(1 + 0.3 * mid, 0.1)
-    if texture == "dotted":
-        dots = np.maximum(patch.noise("coarse", rng) - np.float32(0.7), 0) * np.float32(2.2)
-        return np.float32(0.3) + dots + np.float32(0.2) * np.maximum(mid, 0)
-    if texture == "patchy":
-        return np.maximum(0.8 + 0.75 * patch.noise("large", rng) + 0.25 * mid, 0.08)
-    return np.float32(1.0) + np.float32(0.12) * mid + np.float32(0.06) * fine
+        amount = (np.float32(0.2) + ring * np.float32(1.4)) * np.maximum(1 + 0.3 * mid, 0.1)
+    elif texture == "dotted":
+        dots = patch.noise("coarse" if rng.random() < 0.5 else "mid", rng)
+        amount = np.float32(0.3) + np.maximum(dots - np.float32(0.7), 0) * np.float32(2.2) + 0.2 * np.maximum(fine, 0)
+    elif texture == "patchy":
+        amount = np.maximum(0.8 + 0.75 * patch.noise("large", rng) + 0.25 * mid, 0.08)
+    else:
+        amount = np.float32(1.0) + np.float32(0.12) * mid + np.float32(0.06) * fine
+    return amount
 
 
 def paint_stain(patch: Patch, amount: FloatArray, inside: FloatArray, od: float, number: int) -> float:
@@ -119,7 +122,8 @@ def paint_stain(patch: Patch, amount: FloatArray, inside: FloatArray, od: float,
 def _coverage(patch: Patch, cover: float, rng: np.random.Generator) -> FloatArray:
     """Share of the stain that lies over each place of the nucleus: uneven, `cover` on average."""
     uneven = 1 + np.float32(0.8) * np.tanh(patch.noise("large", rng))
-    return np.clip(np.float32(cover) * uneven, 0, 1)
+    share: FloatArray = np.clip(np.float32(cover) * uneven, 0, 1)
+    return share
 
 
 def draw_tumour(
@@ -268,19 +272,22 @@ def _mimic_stain(
     patch: Patch, kind: str, cell: Shape, nucleus: tuple[float, float], rng: np.random.Generator
 ) -> FloatArray:
     """Relative stain of the cytoplasm of a mimic."""
+    amount: FloatArray
     if kind == "hc_vacuolar":
         holes = np.clip(1.1 - np.float32(1.3) * np.maximum(patch.noise("coarse", rng), 0), 0.05, 1.2)
-        pins = np.maximum(patch.noise("fine", rng) - np.float32(1.2), 0)
-        return holes + pins
+        amount = holes + np.maximum(patch.noise("fine", rng) - np.float32(1.2), 0)
+        return amount
     if kind == "granulocyte_reactive":
-        return np.maximum(np.float32(0.6) + np.float32(0.9) * patch.noise("fine", rng), 0.05)
+        amount = np.maximum(np.float32(0.6) + np.float32(0.9) * patch.noise("fine", rng), 0.05)
+        return amount
     away_x, away_y = cell.x_um - nucleus[0], cell.y_um - nucleus[1]
     length = max(float(np.hypot(away_x, away_y)), 0.3)
     spot = (cell.x_um + 2.0 * away_x / length, cell.y_um + 2.0 * away_y / length)
     near = (patch.x_um - np.float32(spot[0])) ** 2 + (patch.y_um - np.float32(spot[1])) ** 2
     if kind == "hc_paranuclear":
-        return np.float32(0.15) + np.float32(2.0) * np.exp(-near / np.float32(rng.uniform(1.5, 5.0)))
-    even = 1 + np.float32(0.1) * patch.noise("mid", rng)
+        amount = np.float32(0.15) + np.float32(2.0) * np.exp(-near / np.float32(rng.uniform(1.5, 5.0)))
+        return amount
+    amount = 1 + np.float32(0.1) * patch.noise("mid", rng)
     if kind == "plasma_reactive":
-        even *= 1 - np.float32(rng.uniform(0.2, 0.7)) * np.exp(-near / np.float32(4.0))
-    return even
+        amount *= 1 - np.float32(rng.uniform(0.2, 0.7)) * np.exp(-near / np.float32(4.0))
+    return amount

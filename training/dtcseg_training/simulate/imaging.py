@@ -53,7 +53,8 @@ class Waves:
         total = np.zeros(np.broadcast(y_um, x_um).shape)
         for kx, ky, phase in zip(self._kx, self._ky, self._phase, strict=True):
             total += np.cos(ky * y_um + (kx * x_um + phase))
-        return total * self._scale
+        total *= self._scale
+        return total
 
 
 def knots(axis_um: Axis) -> tuple[Axis, Axis]:
@@ -88,12 +89,13 @@ class Ground:
 
     def background(self, y_um: Axis, x_um: Axis, unevenness: float) -> FloatArray:
         """Relative background stain at each place: uneven, and little of it on bare glass."""
-        slow = np.maximum(1 + np.float32(unevenness) * self.stain.at(y_um, x_um), 0)
+        slow: FloatArray = np.maximum(1 + np.float32(unevenness) * self.stain.at(y_um, x_um), 0)
         if self.cover is None:
             return slow
         down, y_at = knots(y_um)
         across, x_at = knots(x_um)
-        return slow * (np.float32(0.2) + np.float32(0.8) * interpolate(self.cover(down, across), y_at, x_at))
+        slow *= np.float32(0.2) + np.float32(0.8) * interpolate(self.cover(down, across), y_at, x_at)
+        return slow
 
 
 def blur(plane: FloatArray, sigma_um: float, mpp_um: float) -> FloatArray:
@@ -131,7 +133,8 @@ def interpolate(plane: FloatArray, y: Axis, x: Axis) -> FloatArray:
     below, right = np.minimum(top + 1, plane.shape[0] - 1), np.minimum(left + 1, plane.shape[1] - 1)
     down, across = (y - top)[:, None].astype(np.float32), (x - left)[None, :].astype(np.float32)
     rows = plane[top] * (1 - down) + plane[below] * down
-    return rows[:, left] * (1 - across) + rows[:, right] * across
+    values: FloatArray = rows[:, left] * (1 - across) + rows[:, right] * across
+    return values
 
 
 def focused(plane: FloatArray, spec: FieldSpec, mpp_um: float, defocus: FloatArray | None, factor: float) -> FloatArray:
@@ -193,7 +196,7 @@ def _shifted(plane: FloatArray, pixels: float) -> FloatArray:
 
 
 def fluorescence(canvas: Canvas, spec: FieldSpec, ground: Ground) -> list[FloatArray]:
-    """Make the dyes glow: signal in DAPI, CK and CD45 (1 is a lymphocyte's nucleus, CK of 1, a lymphocyte's membrane)."""
+    """Make the dyes glow: signal in DAPI, CK and CD45 (1: a lymphocyte's nucleus, CK of 1, a lymphocyte's membrane)."""
     light, mpp = spec.fluorescence, canvas.mpp_um
     y, x = axes_um(canvas)
     slow = ground.background(y, x, spec.staining.unevenness)
@@ -219,8 +222,8 @@ def fluorescence(canvas: Canvas, spec: FieldSpec, ground: Ground) -> list[FloatA
 def axes_um(canvas: Canvas) -> tuple[Axis, Axis]:
     """Places of the rows and columns of a canvas, µm."""
     height, width = canvas.dna.shape
-    y = (np.arange(height) + canvas.top) * canvas.mpp_um + canvas.shift_um
-    x = (np.arange(width) + canvas.left) * canvas.mpp_um + canvas.shift_um
+    y: Axis = np.arange(canvas.top, canvas.top + height, dtype=np.float64) * canvas.mpp_um + canvas.shift_um
+    x: Axis = np.arange(canvas.left, canvas.left + width, dtype=np.float64) * canvas.mpp_um + canvas.shift_um
     return y, x
 
 

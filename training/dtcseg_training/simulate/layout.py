@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from dtcseg_training.simulate.canvas import FloatArray
 from dtcseg_training.simulate.cytokeratin import draw_style
 from dtcseg_training.simulate.imaging import Waves
 from dtcseg_training.simulate.leukocytes import RADIUS_UM
 
 if TYPE_CHECKING:
+    from dtcseg_training.simulate.canvas import FloatArray
     from dtcseg_training.simulate.spec import FieldSpec
 
 Points = npt.NDArray[np.float64]
@@ -202,7 +202,8 @@ def _drawn_together(points: Points, reach_um: float) -> Points:
         nearest = int(np.argmin(distance))
         if distance[nearest] > reach_um:
             points[i] += away[nearest] * (1 - reach_um / distance[nearest])
-    return points - points.mean(axis=0)
+    centred: Points = points - points.mean(axis=0)
+    return centred
 
 
 def place_field(rng: np.random.Generator, spec: FieldSpec, box: Box, margin_um: float) -> list[Placed]:

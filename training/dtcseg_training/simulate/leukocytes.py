@@ -1,7 +1,8 @@
 """The ordinary inhabitants of marrow: leukocytes, erythroblasts, megakaryocytes, red cells, platelets.
 
-Sizes are those of haematology atlases for flattened cells on a slide (small lymphocyte 7 to 10 µm, myelocytes and
-promyelocytes 12 to 20 µm, megakaryocytes 30 to 60 µm); a haematopoietic nucleus is 6 to 9 µm in the sense of Borgen 1999.
+Sizes are those of haematology atlases for flattened cells on a slide: small lymphocyte 7 to 10 µm, myelocytes and
+promyelocytes 12 to 20 µm, megakaryocytes 30 to 60 µm. A haematopoietic nucleus is 6 to 9 µm in the sense of
+Borgen 1999.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class Look:
         How much of the counterstain the cytoplasm takes, relative to the nucleus.
     granules : (3,) tuple of float
         Optical density vector of eosinophil granules and red cells.
-    red_cells : float
-        Optical density of a red cell.
+    eosin, red_cells : float
+        Optical density of eosinophil granules and of a red cell.
     """
 
     chromatin: float = 1.0
@@ -43,6 +44,7 @@ class Look:
     spread: float = 0.2
     cytoplasm: float = 0.08
     granules: tuple[float, float, float] = (0.25, 0.75, 0.61)
+    eosin: float = 0.08
     red_cells: float = 0.1
 
 
@@ -202,8 +204,8 @@ SIMPLE: dict[str, Recipe] = {
     "myelocyte": Recipe((7.5, 11), (1.35, 1.7), (0.6, 0.9), 0.16, "coarse", 0.14, (0, 1), (0.3, 1.0), granular=0.3),
     "monocyte": Recipe((9, 13), (1.25, 1.6), (0.5, 0.75), 0.12, "mid", 0.15, (0, 1), notch=(0.2, 0.6), roughness=0.06),
     "erythroblast": Recipe((5, 8), (1.2, 1.7), (1.05, 1.45), 0.12, "coarse", 0.1, (0, 0), cytoplasm=0.8, cd45=0.1),
-    "plasma_cell": Recipe((7, 9), (1.5, 2.0), (0.85, 1.1), 0.3, "coarse", 0.2, (0, 0), (0.7, 1.0), cytoplasm=2.2, cd45=0.2),
-    "macrophage": Recipe((8, 11), (1.8, 2.8), (0.4, 0.65), 0.14, "mid", 0.18, (0, 1), (0.3, 1.0), granular=0.6, roughness=0.08),
+    "plasma_cell": Recipe((7, 9), (1.5, 2), (0.85, 1.1), 0.3, "coarse", 0.2, (0, 0), (0.7, 1), cytoplasm=2.2, cd45=0.2),
+    "macrophage": Recipe((8, 11), (1.8, 2.8), (0.4, 0.65), 0.14, "mid", 0.18, (0, 1), (0.3, 1.0), granular=0.6),
     "stromal": Recipe((9, 13), (1.5, 2.0), (0.45, 0.7), 0.1, "mid", 0.15, (1, 2), elongation=2.0, cd45=0.0),
 }  # fmt: skip
 
@@ -212,7 +214,8 @@ def draw_simple(canvas: Canvas, kind: str, x: float, y: float, rng: np.random.Ge
     """Draw a cell with one round, oval or bean-shaped nucleus."""
     recipe = SIMPLE[kind]
     radius = rng.uniform(*recipe.nucleus_um) / 2
-    nucleus = blob(rng, x, y, radius, elongation=rng.uniform(1, recipe.elongation), roughness=recipe.roughness)
+    roughness = recipe.roughness * rng.uniform(0.6, 2.2)
+    nucleus = blob(rng, x, y, radius, elongation=rng.uniform(1, recipe.elongation), roughness=roughness)
     if recipe.notch[1] > 0:
         nucleus = notched(nucleus, rng, rng.uniform(*recipe.notch), rng.uniform(0.35, 0.8))
     ratio = rng.uniform(*recipe.cell_ratio)
@@ -308,7 +311,7 @@ def draw_granulocyte(
     paint_cd45(patch, depth, inside, rng, 0.6)
     if kind == "eosinophil":
         grains = np.maximum(patch.noise("fine", rng) + 0.6, 0) * inside
-        patch.add_colour(grains * np.float32(rng.uniform(0.1, 0.45)), look.granules)
+        patch.add_colour(grains * np.float32(look.eosin * rng.uniform(0.5, 1.5)), look.granules)
         patch.add_glow(grains * np.float32(rng.uniform(0.02, 0.12)), (0.15, 1.0, 0.5))
     parts = segmented_nucleus(rng, x, y, pieces, band)
     chromatin = Chromatin(rng.uniform(0.8, 1.15), 0.16, "mid", 0.15)

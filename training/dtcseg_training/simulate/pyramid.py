@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import imagecodecs
 import numpy as np
+import numpy.typing as npt
 import tifffile
 
-from dtcseg_training.simulate.imaging import Pixels
+if TYPE_CHECKING:
+    from dtcseg_training.simulate.imaging import Pixels
 
 SMALLEST_LEVEL_PX = 1024
 
@@ -79,13 +82,15 @@ class Form:
     def encode(self, tile: Pixels) -> list[bytes]:
         """Compress one tile, shape (tile, tile, channels): one piece of data a plane."""
         if self.colour:
-            return [imagecodecs.jpeg8_encode(tile, level=self.jpeg_quality, subsampling=self.jpeg_subsampling)]
-        return [_deflate(np.ascontiguousarray(tile[..., index])) for index in range(tile.shape[2])]
+            return [bytes(imagecodecs.jpeg8_encode(tile, level=self.jpeg_quality, subsampling=self.jpeg_subsampling))]
+        return [_deflate(tile[..., index]) for index in range(tile.shape[2])]
 
 
-def _deflate(plane: Pixels) -> bytes:
-    packed: bytes = imagecodecs.zlib_encode(imagecodecs.delta_encode(plane, axis=-1), level=6)
-    return packed
+def _deflate(plane: npt.NDArray[Any]) -> bytes:
+    """Compress one plane after the horizontal predictor of TIFF."""
+    steps = plane.copy()
+    steps[:, 1:] -= plane[:, :-1]
+    return bytes(imagecodecs.zlib_encode(steps.tobytes(), level=6))
 
 
 def halved(image: Pixels) -> Pixels:
@@ -93,7 +98,8 @@ def halved(image: Pixels) -> Pixels:
     height, width = image.shape[:2]
     padded = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge").astype(np.uint32)
     total = padded[::2, ::2] + padded[1::2, ::2] + padded[::2, 1::2] + padded[1::2, 1::2]
-    return ((total + 2) // 4).astype(image.dtype)
+    half = (total + 2) // 4
+    return half.astype(np.uint8) if image.dtype == np.uint8 else half.astype(np.uint16)
 
 
 def filled(piece: Pixels, side: int) -> Pixels:
@@ -207,6 +213,7 @@ def write_pyramid(path: Path, form: Form, source: Callable[[int, int], Iterator[
     size_um = {"PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"}
     metadata: dict[str, object] = {
         "axes": "YXS" if form.colour else "CYX",
+        "UUID": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{path.name} {form}")),  # the same slide, the same file
         "PhysicalSizeX": round(form.mpp_um, 6),
         "PhysicalSizeY": round(form.mpp_um, 6),
         **size_um,
@@ -217,6 +224,8 @@ def write_pyramid(path: Path, form: Form, source: Callable[[int, int], Iterator[
         for level in range(form.levels):
             height, width = form.size(level)
             per_cm = 1e4 / form.mpp_um / 2**level
+            options = _coding(form)
+            options |= {"subifds": form.levels - 1, "metadata": metadata} if level == 0 else {"subfiletype": 1}
             file.write(
                 (tile for plane in range(form.planes) for tile in source(level, plane)),
                 shape=(height, width, 3) if form.colour else (form.planes, height, width),
@@ -224,9 +233,7 @@ def write_pyramid(path: Path, form: Form, source: Callable[[int, int], Iterator[
                 tile=(form.tile_px, form.tile_px),
                 resolution=(per_cm, per_cm),
                 resolutionunit="CENTIMETER",
-                metadata=metadata if level == 0 else None,
-                **({"subifds": form.levels - 1} if level == 0 else {"subfiletype": 1}),
-                **_coding(form),
+                **options,
             )
     os.replace(unfinished, path)
 

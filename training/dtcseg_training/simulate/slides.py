@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from dtcseg_training.simulate.field import Scene, TruthCell, optics_margin_px
-from dtcseg_training.simulate.imaging import Pixels
 from dtcseg_training.simulate.layout import Box, Placed, Spot, place_ordinary, place_special
 from dtcseg_training.simulate.pyramid import Form, Pyramid, filled, halved, write_pyramid
-from dtcseg_training.simulate.spec import FieldSpec
 from dtcseg_training.simulate.truth import Truth, sorted_truth, write_truth
+
+if TYPE_CHECKING:
+    from dtcseg_training.simulate.imaging import Pixels
+    from dtcseg_training.simulate.spec import FieldSpec
 
 BLOCK_TILES = 2
 REACH_UM = {"megakaryocyte": 36.0, "macrophage": 22.0, "smudge": 34.0}
@@ -275,7 +279,7 @@ def _encoded(unit: Pixels, form: Form) -> list[list[list[bytes]]]:
 
 def _repeated_truth(
     objects: list[TruthCell],
-    nuclei: np.ndarray[tuple[int, int], np.dtype[np.float64]],
+    nuclei: npt.NDArray[np.float64],
     size_px: tuple[int, int],
     step: int,
 ) -> Truth:
@@ -285,7 +289,7 @@ def _repeated_truth(
     places = []
     for top in range(0, height, step):
         for left in range(0, width, step):
-            moved = nuclei + (left, top)
+            moved = nuclei + np.array([left, top])
             places.append(moved[(moved[:, 0] < width - 0.5) & (moved[:, 1] < height - 0.5)])
             copies = (_moved(cell, left, top) for cell in objects)
             all_objects += [cell for cell in copies if cell.x_px < width - 0.5 and cell.y_px < height - 0.5]

@@ -11,7 +11,7 @@ from dtcseg_training.simulate.cytokeratin import HAEMATOPOIETIC, TUMOUR, UNINTER
 from dtcseg_training.simulate.leukocytes import Look
 
 Vector = tuple[float, float, float]
-# Optical density in R, G, B; hematoxylin and DAB after Ruifrok and Johnston 2001, the red chromogens from their spectra.
+# Optical density in R, G, B: hematoxylin and DAB after Ruifrok and Johnston 2001, red chromogens from their spectra.
 HEMATOXYLIN: Vector = (0.65, 0.70, 0.29)
 CHROMOGENS: dict[str, Vector] = {
     "new_fuchsin": (0.12, 0.91, 0.40),
@@ -333,12 +333,13 @@ def _draw_fluorescence(rng: np.random.Generator) -> Fluorescence:
 
 def _draw_look(rng: np.random.Generator, stain: str) -> Look:
     return Look(
-        chromatin=float(rng.uniform(0.4, 1.5)),
+        chromatin=float(rng.uniform(0.4, 2.0)),
         rim=float(rng.uniform(0.2, 1.5)),
         thickness_um=float(rng.uniform(0.2, 1.1) if stain == "if" else rng.uniform(0.1, 0.8)),
-        spread=float(rng.uniform(0.1, 0.3)),
+        spread=float(rng.uniform(0.1, 0.4)),
         cytoplasm=float(np.clip(np.exp(rng.normal(np.log(0.09), 0.5)), 0.02, 0.3)),
         granules=_turned(rng, (0.2, 0.75, 0.63), 8.0),
+        eosin=float(min(rng.exponential(0.07), 0.25)),
         red_cells=float(min(rng.exponential(0.08), 0.35)),
     )
 

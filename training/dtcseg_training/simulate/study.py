@@ -6,6 +6,7 @@ import csv
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,7 +14,9 @@ from dtcseg.cells import STAINS, Role, Stain
 from dtcseg_training.simulate.cytokeratin import HAEMATOPOIETIC, TUMOUR, UNINTERPRETABLE
 from dtcseg_training.simulate.slides import write_slide
 from dtcseg_training.simulate.spec import FieldSpec, draw_spec
-from dtcseg_training.simulate.truth import Truth
+
+if TYPE_CHECKING:
+    from dtcseg_training.simulate.truth import Truth
 
 SLIDES_COLUMNS = ("file", "patient", "timepoint", "role", "stain", "mpp")
 # Objects per 10^6 nucleated cells on an ordinary positive slide: review loads of automated systems are some tens of
