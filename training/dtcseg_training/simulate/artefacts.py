@@ -1,4 +1,4 @@
-"""What is on a slide and is no marrow cell: squames, precipitate, pigment, debris, fibres, bubbles, ink, dust."""
+"""What is on a slide and is no marrow cell: squames, precipitate, pigment, debris, fibres, bubbles, ink and more."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def draw_precipitate(
     depth, relative = patch.polar(hull)
     dense = rng.random() < 0.35
     limit = np.float32(rng.uniform(-0.6, 0.2) if dense else rng.uniform(0.6, 1.3))
-    grain = patch.noise(str(rng.choice(["fine", "mid"])), rng) - limit - 0.8 * relative**2
-    grains: FloatArray = np.clip(grain * 2.5, 0, 1) * np.float32(depth > 0)
+    grain = patch.noise(str(rng.choice(["fine", "mid"])), rng) - limit - np.float32(0.8) * relative**2
+    grains: FloatArray = np.clip(grain * np.float32(2.5), 0, 1) * (depth > 0).astype(np.float32)
     if not (grains > 0.3).any():
         grains = patch.soft(patch.polar(blob(rng, x, y, 1.2))[0], 0.4)
     amount = grains * np.float32(max(od, 0.4) * rng.uniform(0.8, 2.2))
@@ -112,8 +112,11 @@ def draw_pigment(canvas: Canvas, x: float, y: float, rng: np.random.Generator, l
     if patch is None:
         return _unseen(hull)
     depth, relative = patch.polar(hull)
-    grain = patch.noise(str(rng.choice(["mid", "coarse"])), rng) - np.float32(rng.uniform(0.0, 0.7)) - 0.5 * relative**2
-    amount: FloatArray = np.clip(grain * 1.5, 0, 1) * patch.soft(depth, 0.5) * np.float32(rng.uniform(0.4, 1.4))
+    grain = patch.noise(str(rng.choice(["mid", "coarse"])), rng) - np.float32(rng.uniform(0.0, 0.7))
+    grain = grain - np.float32(0.5) * relative**2
+    amount: FloatArray = (
+        np.clip(grain * np.float32(1.5), 0, 1) * patch.soft(depth, 0.5) * np.float32(rng.uniform(0.4, 1.4))
+    )
     return _coloured(patch, amount, n, hull, random_colour(rng, BROWN_BLACK), _light(rng, 0.3))
 
 
@@ -200,6 +203,20 @@ def draw_dust(canvas: Canvas, x: float, y: float, rng: np.random.Generator, look
     return _coloured(patch, amount, n, hull, random_colour(rng, GREY), _light(rng, 1.5))
 
 
+def draw_flake(canvas: Canvas, x: float, y: float, rng: np.random.Generator, look: Look, n: int, od: float) -> Drawn:
+    """Draw a colourless refracting flake: one side brighter than the glass, the other darker."""
+    hull = blob(rng, x, y, rng.uniform(3, 15), elongation=rng.uniform(1, 4), roughness=0.15, harmonics=10)
+    patch = canvas.patch(x, y, hull.reach_um + 4)
+    if patch is None:
+        return _unseen(hull)
+    inside = patch.soft(patch.polar(hull)[0] + np.float32(0.8) * patch.noise("large", rng), rng.uniform(1.0, 3.0))
+    slope_y, slope_x = np.gradient(inside, patch.mpp_um)
+    angle = rng.random() * 2 * np.pi
+    relief = slope_x * np.float32(np.cos(angle)) + slope_y * np.float32(np.sin(angle))
+    amount = (relief * rng.uniform(0.03, 0.25) + inside * rng.uniform(0, 0.04)).astype(np.float32)
+    return _coloured(patch, amount, n, hull, random_colour(rng, GREY))
+
+
 DrawArtefact = Callable[[Canvas, float, float, np.random.Generator, Look, int, float], Drawn]
 ARTEFACTS: dict[str, DrawArtefact] = {
     "squame": draw_squame,
@@ -210,4 +227,5 @@ ARTEFACTS: dict[str, DrawArtefact] = {
     "bubble": draw_bubble,
     "ink": draw_ink,
     "dust": draw_dust,
+    "flake": draw_flake,
 }

@@ -28,6 +28,12 @@ class Look:
         Darkening of the nuclear membrane, around 1.
     thickness_um : float
         Spread of the cells' own blur (cells do not all lie in one plane).
+    lifted : float
+        Share of cells that lie far above the others, out of focus.
+    dome : float
+        How much thicker a nucleus is in its middle than at its edge.
+    irregular : float
+        Irregularity of nuclear contours, around 1.
     spread : float
         Spread (standard deviation of the logarithm) of DNA stain from cell to cell.
     cytoplasm : float
@@ -41,6 +47,9 @@ class Look:
     chromatin: float = 1.0
     rim: float = 1.0
     thickness_um: float = 0.4
+    lifted: float = 0.02
+    dome: float = 0.25
+    irregular: float = 1.0
     spread: float = 0.2
     cytoplasm: float = 0.08
     granules: tuple[float, float, float] = (0.25, 0.75, 0.61)
@@ -105,7 +114,8 @@ class Chromatin:
 
 def own_blur(look: Look, rng: np.random.Generator) -> float:
     """Blur of one cell in µm (edge width), from its own height above the glass."""
-    return 0.35 + abs(rng.standard_normal()) * look.thickness_um
+    blur = 0.35 + abs(rng.standard_normal()) * look.thickness_um
+    return blur + rng.uniform(1.0, 4.0) if rng.random() < look.lifted else blur
 
 
 def paint_nucleus(
@@ -121,11 +131,13 @@ def paint_nucleus(
     """Lay down a nucleus and return its membership (0..1) over the window."""
     inside = patch.soft(depth, edge_um)
     sharp = 1.0 / (1.0 + 0.6 * edge_um**2)
-    body = np.float32(1.08) - np.float32(0.22) * relative * relative
+    body = np.float32(1 + 0.4 * look.dome) - np.float32(look.dome) * np.minimum(relative * relative, 1)
     contrast = chromatin.clumps * look.chromatin * sharp * 1.5
     grain = patch.noise(chromatin.grain, rng)
     body += np.float32(contrast) * (grain + np.float32(0.35) * np.maximum(grain - 0.8, 0))
     body += np.float32(contrast * 0.5) * patch.noise("fine", rng)
+    if rng.random() < 0.15 * look.irregular:
+        body -= np.float32(1.6 * contrast + 0.1) * _cleft(patch, depth, rng)
     if chromatin.rim > 0:
         width = 0.3 + 0.5 * edge_um
         body += np.float32(chromatin.rim * look.rim * sharp) * np.exp(-(((depth - width) / np.float32(width)) ** 2))
@@ -135,6 +147,18 @@ def paint_nucleus(
     patch.add(patch.canvas.dna, np.maximum(body, 0.08) * inside * np.float32(amount))
     patch.mark(patch.canvas.nuclei, inside > 0.5, number)
     return inside
+
+
+def _cleft(patch: Patch, depth: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Draw a fold or cleft across the nucleus: a thin, slightly bent line, 0 to 1."""
+    middle = np.unravel_index(int(np.argmax(depth)), depth.shape)
+    angle = rng.random() * np.pi
+    dx, dy = patch.x_um - patch.x_um[0, middle[1]], patch.y_um - patch.y_um[middle[0], 0]
+    along = dx * np.float32(np.cos(angle)) + dy * np.float32(np.sin(angle))
+    across = dy * np.float32(np.cos(angle)) - dx * np.float32(np.sin(angle)) - np.float32(rng.normal(0, 1.2))
+    line = (across - np.float32(rng.normal(0, 0.06)) * along * along) / np.float32(rng.uniform(0.25, 0.5))
+    cleft: FloatArray = np.exp(-(line * line)) * (along > np.float32(rng.uniform(-4, 0)))
+    return cleft
 
 
 def _nucleolus(patch: Patch, body: FloatArray, depth: FloatArray, rng: np.random.Generator) -> None:
@@ -214,7 +238,7 @@ def draw_simple(canvas: Canvas, kind: str, x: float, y: float, rng: np.random.Ge
     """Draw a cell with one round, oval or bean-shaped nucleus."""
     recipe = SIMPLE[kind]
     radius = rng.uniform(*recipe.nucleus_um) / 2
-    roughness = recipe.roughness * rng.uniform(0.6, 2.2)
+    roughness = recipe.roughness * look.irregular * rng.uniform(0.6, 1.8)
     nucleus = blob(rng, x, y, radius, elongation=rng.uniform(1, recipe.elongation), roughness=roughness)
     if recipe.notch[1] > 0:
         nucleus = notched(nucleus, rng, rng.uniform(*recipe.notch), rng.uniform(0.35, 0.8))

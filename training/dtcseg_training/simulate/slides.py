@@ -80,7 +80,7 @@ class SlideScene:
             for _ in range(number):
                 for _attempt in range(1000):
                     x, y = rng.random() * width, rng.random() * height
-                    free = kind in ("dust", "fibre", "ink", "bubble", "debris")
+                    free = kind in ("dust", "fibre", "ink", "bubble", "debris", "flake")
                     if free or self.spot is None or self.spot.cover_at(x, y) > 0.5:
                         break
                 cluster += 1

@@ -276,7 +276,7 @@ def _draw_composition(rng: np.random.Generator) -> tuple[tuple[str, float], ...]
 
 def _draw_staining(rng: np.random.Generator, stain: str) -> Staining:
     return Staining(
-        hematoxylin=_turned(rng, HEMATOXYLIN, 5.0),
+        hematoxylin=_turned(rng, _mixed(rng), 4.5),
         chromogen=_turned(rng, CHROMOGENS.get(stain, CHROMOGENS["dab"]), 4.0),
         nuclear_od=float(np.clip(np.exp(rng.normal(np.log(0.55), 0.5)), 0.18, 1.5)),
         ck_od=float(np.clip(np.exp(rng.normal(np.log(0.6), 0.4)), 0.25, 1.4)),
@@ -285,6 +285,12 @@ def _draw_staining(rng: np.random.Generator, stain: str) -> Staining:
         cytoplasm_ck_od=float(min(rng.exponential(0.015), 0.09)),
         unevenness=float(rng.uniform(0, 0.6)),
     )
+
+
+def _mixed(rng: np.random.Generator) -> Vector:
+    """Draw a counterstain between the usual blue, a purple and a greenish blue one."""
+    weight = rng.dirichlet((2.5, 0.8, 0.5))
+    return _triple(weight @ np.array([HEMATOXYLIN, (0.50, 0.81, 0.31), (0.77, 0.59, 0.24)]))
 
 
 def _draw_optics(rng: np.random.Generator) -> Optics:
@@ -326,7 +332,7 @@ def _draw_fluorescence(rng: np.random.Generator) -> Fluorescence:
         autofluorescence=_triple(np.minimum(rng.exponential(1, 3) * np.array([0.01, 0.05, 0.04]), 0.2)),
         bleed_through=(_triple(leaks[0]), _triple(leaks[1]), _triple(leaks[2])),
         haze=float(rng.uniform(0, 0.35)),
-        haze_um=float(rng.uniform(5, 14)),
+        haze_um=float(rng.uniform(2.5, 14)),
         cd45=bool(rng.random() < 0.75),
     )
 
@@ -336,6 +342,9 @@ def _draw_look(rng: np.random.Generator, stain: str) -> Look:
         chromatin=float(rng.uniform(0.4, 2.0)),
         rim=float(rng.uniform(0.2, 1.5)),
         thickness_um=float(rng.uniform(0.2, 1.1) if stain == "if" else rng.uniform(0.1, 0.8)),
+        lifted=float(rng.uniform(0, 0.1)) if rng.random() < 0.5 else 0.01,
+        dome=float(rng.uniform(0.05, 0.6) if stain != "if" else rng.uniform(0.2, 0.9)),
+        irregular=float(np.exp(rng.normal(0.1, 0.45))),
         spread=float(rng.uniform(0.1, 0.4)),
         cytoplasm=float(np.clip(np.exp(rng.normal(np.log(0.09), 0.5)), 0.02, 0.3)),
         granules=_turned(rng, (0.2, 0.75, 0.63), 8.0),
@@ -357,6 +366,7 @@ _EXPECTED: dict[str, tuple[float, float]] = {
     "bubble": (0.04, 0.002),
     "ink": (0.03, 0.0005),
     "dust": (0.3, 0.1),
+    "flake": (0.5, 0.1),
 }
 
 

@@ -33,6 +33,7 @@ PER_MILLION: dict[str, float] = {
     "bubble": 3.0,
     "ink": 0.4,
     "dust": 120.0,
+    "flake": 60.0,
 }
 # Objects per mm² on an enriched slide, tumour cells and mimics about one to one.
 PER_MM2: dict[str, float] = {
@@ -47,6 +48,7 @@ PER_MM2: dict[str, float] = {
     "bubble": 0.1,
     "ink": 0.04,
     "dust": 2.0,
+    "flake": 2.0,
 }
 
 
