@@ -12,6 +12,8 @@ INK_OD = 0.35
 """A stroke absorbs at least this much in its strongest channel: cells of a spot at 8 µm/px average below it."""
 RIM_OD = 0.12
 """The feathered rim of a stroke still absorbs this much."""
+BLEND_UM = 40.0
+"""Colours are averaged over this width first, so that cells under the ink make no holes in it."""
 STROKE_UM = 100.0
 """A stroke is solid over a disc of this diameter; cells stand apart, clumps of cells are smaller."""
 MIN_INK_MM2 = 0.05
@@ -38,6 +40,8 @@ def find_ink(density: npt.NDArray[np.float32], mpp_um: float) -> npt.NDArray[np.
     -------
     (h, w) bool
     """
+    width = max(1, round(BLEND_UM / mpp_um))
+    density = np.stack([ndimage.uniform_filter(density[..., i], width, mode="nearest") for i in range(3)], axis=-1)
     coloured = _ink_coloured(density)
     strong = coloured & (strongest(density) >= INK_OD)
     if not strong.any():

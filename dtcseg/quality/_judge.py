@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from dtcseg.quality._blocks import sharpness_of
 from dtcseg.quality._codes import Code
 
 if TYPE_CHECKING:
@@ -17,13 +18,20 @@ FloatGrid = npt.NDArray[np.float64]
 BoolGrid = npt.NDArray[np.bool_]
 
 MIN_SHARPNESS = 0.32
-"""Least `BlockStats.sharpness` that is screened: an edge blurred by 2.5 µm (2 / (2.5 / 2)² = 1.28 across one
-direction; the mean over real nuclei, which are round and soft, is a quarter of that). Measured: see docs/quality.md."""
-MIN_EVIDENCE = 0.01
-"""Share of a block that nuclei must cover before its focus says anything: 41 µm², most of one lymphocyte."""
+"""Least `BlockStats.sharpness` that is screened. Measured on real and simulated nuclei (docs/quality.md): all
+stay above it up to a blur of 1.5 µm (standard deviation), all fall below it at 4 µm."""
+TOP_SHARPNESS = 1.0
+"""More counts as this: one speck of sharp dust over blurred cells must not outvote them."""
 FULL_EVIDENCE = 0.04
-"""Share from which a block has full say: about three nuclei. More cells give no more weight, or dense
-blocks would judge their neighbours."""
+"""Share of nuclear stain from which a block has full say: about three nuclei. More cells give no more
+weight, or dense blocks would judge their neighbours."""
+SOFT_EDGES = 0.03
+"""Gradient of nuclei at the limit of focus, as a share of their stain squared (measured: 0.02 to 0.04)."""
+NOISE_WEIGHT = 5.0
+"""Gradient over noise² at which the sharpness of a block is known to 0.1 (then its weight is halved); from the
+variance of the mean of 1,860 squared second differences."""
+MIN_WEIGHT = 0.5
+"""Weight at which a neighbourhood has said enough; one clear block, or many noisy ones."""
 FLAT_COVER = 0.5
 """A block covered to this share without any edge is out of focus beyond measure."""
 FLAT_STAIN = 0.15
@@ -100,14 +108,26 @@ def focus_map(stats: BlockStats, usable: BoolGrid) -> npt.NDArray[np.float32]:
     return _focus(stats, usable, _weight(stats, usable)).astype(np.float32)
 
 
+def _flat(stats: BlockStats) -> BoolGrid:
+    """Blocks covered by stain in which nothing has an edge: out of focus beyond measure."""
+    no_edges = np.nan_to_num(stats.gradient) < np.nan_to_num(stats.noise) ** 2
+    return np.asarray(no_edges & (stats.cover >= FLAT_COVER) & (stats.mean >= FLAT_STAIN))
+
+
+def _contrast(stats: BlockStats) -> FloatGrid:
+    """Stain squared of a block, summed over its stained share: the scale of its edges, (rows, cols) float64."""
+    trace, staining = np.nan_to_num(stats.trace), np.nan_to_num(stats.staining)
+    return np.asarray(np.maximum(trace.astype(np.float64) * staining.astype(np.float64) ** 2, 1e-9))
+
+
 def _weight(stats: BlockStats, usable: BoolGrid) -> FloatGrid:
-    """How much each block can say about focus and staining, 0..1, (rows, cols) float64."""
-    nuclear = np.where(usable, stats.nuclear, 0.0)
-    weight = np.where(nuclear >= MIN_EVIDENCE, np.minimum(nuclear / FULL_EVIDENCE, 1.0), 0.0)
-    # Edges must stand out of the noise that was taken off them.
-    faint = np.nan_to_num(stats.gradient) < 0.5 * np.nan_to_num(stats.noise) ** 2
-    flat = (np.nan_to_num(stats.cover) >= FLAT_COVER) & (np.nan_to_num(stats.mean) >= FLAT_STAIN)
-    return np.where(faint & ~flat, 0.0, weight)
+    """How much each block can say about focus and staining, 0..1, (rows, cols) float64.
+
+    Little stain says little, and so do edges that would hardly rise out of the noise (inverse of the variance).
+    """
+    amount = np.minimum(np.nan_to_num(stats.trace).astype(np.float64) / FULL_EVIDENCE, 1.0)
+    doubt = NOISE_WEIGHT * np.nan_to_num(stats.noise).astype(np.float64) ** 2 / (SOFT_EDGES * _contrast(stats))
+    return np.where(usable, np.where(_flat(stats), MIN_WEIGHT, amount / (1.0 + doubt**2)), 0.0)
 
 
 def _smooth(values: FloatGrid, weight: FloatGrid, kernel: FloatGrid) -> tuple[FloatGrid, FloatGrid]:
@@ -124,19 +144,31 @@ def _spread(values: FloatGrid, weight: FloatGrid) -> FloatGrid:
     """
     near = np.outer([1.0, 2.0, 1.0], [1.0, 2.0, 1.0]) / 4.0
     result, total = _smooth(values, weight, near)
-    enough = total >= 0.5
+    enough = total >= MIN_WEIGHT
     for side in (7, 15):
         wider, total = _smooth(values, weight, np.ones((side, side)))
         result = np.where(enough, result, wider)
-        enough |= total >= 0.5
+        enough |= total >= MIN_WEIGHT
     everywhere = float((weight * values).sum() / weight.sum()) if weight.any() else float("nan")
     return np.where(enough, result, everywhere)
 
 
 def _focus(stats: BlockStats, usable: BoolGrid, weight: FloatGrid) -> FloatGrid:
-    # Logarithms are averaged: one block of sharp dust over blurred cells must not outvote its neighbours.
-    sharpness = np.clip(np.nan_to_num(stats.sharpness, nan=0.0), 0.02, 8.0)
-    return np.asarray(np.exp(_spread(np.where(usable, np.log(sharpness), 0.0), weight)))
+    """Sharpness of every block, its neighbours heard, (rows, cols) float64; NaN where nothing tells.
+
+    Curvature and gradient are averaged each for itself, so that their noise averages out; blocks of dark
+    and of pale nuclei count alike, because both are taken relative to the contrast of the block.
+    """
+    scale = _contrast(stats)
+    edges = usable & ~_flat(stats)
+    gradient, near, far = (
+        np.where(edges, np.nan_to_num(energy), 0.0) / scale for energy in (stats.gradient, stats.curvature, stats.far)
+    )
+    top = TOP_SHARPNESS * np.abs(gradient)
+    below = _spread(gradient, weight)
+    ratios = (_spread(np.minimum(above, top), weight) / np.where(below > 0, below, 1.0) for above in (near, far))
+    focus = np.where(below > 0, sharpness_of(*ratios), 0.0)
+    return np.where(np.isfinite(below), focus, np.nan)
 
 
 def _blurred(stats: BlockStats, usable: BoolGrid, weight: FloatGrid) -> BoolGrid:

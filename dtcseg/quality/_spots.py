@@ -23,6 +23,9 @@ _Value = TypeVar("_Value", bound=np.generic)
 
 COARSE_UM = 8.0
 """Overviews finer than this are averaged down to about it: a cell is then one or two pixels."""
+MOST_PIXELS = 5_000_000
+"""Overviews of more pixels than this (at 8 µm/px: 320 mm², a whole slide) are averaged to twice that, where a cell
+still shows."""
 REACH_UM = 150.0
 """Standard deviation of the neighbourhood in which cells are gathered into a deposit: 0.14 mm², where a
 sparse spot of 500 cells/mm² has 70 cells."""
@@ -120,7 +123,8 @@ def find_spots(overview: npt.NDArray[np.generic], mpp_um: float, kind: Literal["
     image = np.asarray(overview, dtype=np.float32)
     if image.ndim != (3 if kind == "brightfield" else 2) or 0 in image.shape:
         raise ValueError(f"a {kind} overview cannot have the shape {image.shape}")
-    factor = max(1, min(round(COARSE_UM / mpp_um), *image.shape[:2]))
+    large = image.shape[0] * image.shape[1] * (mpp_um / COARSE_UM) ** 2 > MOST_PIXELS
+    factor = max(1, min(round((2 if large else 1) * COARSE_UM / mpp_um), *image.shape[:2]))
     coarse = _average(image, factor)
     work_um = mpp_um * factor
     flags: list[str] = []
