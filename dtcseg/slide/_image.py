@@ -12,7 +12,6 @@ from dtcseg.errors import SlideError, UnreadableSlide, UnsuitableSlide
 from dtcseg.slide._base import Level, PixelArray
 from dtcseg.slide._common import (
     ASK_FOR_COPY,
-    LARGEST_SEGMENT_BYTES,
     RGB,
     DamagedSlide,
     FileSlide,
@@ -24,6 +23,9 @@ from dtcseg.slide._common import (
 
 # Resolution that programs write when they know none: screens and printers.
 _USELESS_DPI = frozenset({0, 1, 72, 96, 100, 150, 200, 300, 600})
+
+
+_AS_PYRAMID = "export it as a tiled pyramidal TIFF"
 
 
 class ImageSlide(FileSlide):
@@ -39,6 +41,8 @@ class ImageSlide(FileSlide):
                 return self._parse()
         except SlideError:
             raise
+        except PIL.Image.DecompressionBombError as error:
+            raise UnsuitableSlide(self.path, f"is too large for PNG or JPEG; {_AS_PYRAMID}") from error
         except Exception as error:  # the decoders raise many kinds, SyntaxError and OverflowError among them
             raise UnreadableSlide(self.path, f"cannot be decoded ({error}); {ASK_FOR_COPY}") from error
 
@@ -54,9 +58,7 @@ class ImageSlide(FileSlide):
                 check_segment(self.path, image.width * image.height * bands)
             except DamagedSlide:
                 raise UnsuitableSlide(
-                    self.path,
-                    f"is an image of {image.width} x {image.height} px, too large for PNG or JPEG (at most "
-                    f"{LARGEST_SEGMENT_BYTES // 2**20} MiB decoded); export it as a tiled pyramidal TIFF",
+                    self.path, f"is too large for PNG or JPEG ({image.width} x {image.height} px); {_AS_PYRAMID}"
                 ) from None
             if getattr(image, "n_frames", 1) > 1:
                 raise UnsuitableSlide(self.path, "is an animation, not a slide; export one image")

@@ -31,9 +31,10 @@ _NAMES_OF_ROLES: dict[ChannelRole, str] = {
     "cytokeratin": "cytokeratin (CK, pan-CK, AE1/AE3)",
     "leukocyte": "leukocyte (CD45)",
 }
+_LISTED = 12
 _REMEDY = (
-    "name the channels in the channel column of slides.csv, in the order of the file and separated by |, "
-    "for instance DAPI|CK|CD45"
+    "name the channels in the channel column of slides.csv: one a file where each is a file of its own, else all in "
+    "the order of the file, separated by |, for instance DAPI|CK|CD45"
 )
 
 
@@ -60,7 +61,9 @@ def match_channels(names: Sequence[str], *, path: Path = Path("slide")) -> dict[
         The nuclear or the cytokeratin channel is missing, or a role fits several channels, or one channel several
         roles; the message lists the channels.
     """
-    listed = ", ".join(f"'{name}'" for name in names) or "none"
+    listed = ", ".join(f"'{name}'" for name in names[:_LISTED]) or "none"
+    if len(names) > _LISTED:
+        listed += f" and {len(names) - _LISTED} more"
     matched: dict[ChannelRole, int] = {}
     for role, found in _candidates(names).items():
         if len(found) > 1:

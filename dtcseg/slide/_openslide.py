@@ -20,7 +20,7 @@ from dtcseg.slide._common import (
 from dtcseg.slide._tiff_meta import to_float
 
 if TYPE_CHECKING:
-    from dtcseg.slide._base import PixelArray, ResolutionSource
+    from dtcseg.slide._base import PixelArray
 
 _FORMATS = {
     "mirax": "MIRAX",
@@ -32,7 +32,6 @@ _FORMATS = {
     "aperio": "Aperio SVS",
     "philips": "Philips TIFF",
     "zeiss": "Zeiss CZI",
-    "generic-tiff": "TIFF",
 }
 
 
@@ -48,8 +47,10 @@ class OpenSlideSlide(FileSlide):
         import openslide
 
         try:
-            if openslide.OpenSlide.detect_format(str(self.path)) is None:
-                raise UnreadableSlide(self.path, f"is of no format that OpenSlide knows; {ASK_FOR_COPY}")
+            # A plain TIFF is read, or refused for cause, by its own adapter. OpenSlide takes any tiled page of a
+            # TIFF that it does not know for the scan, and that may be the label.
+            if openslide.OpenSlide.detect_format(str(self.path)) in (None, "generic-tiff"):
+                raise UnreadableSlide(self.path, f"is of no scanner's format that OpenSlide knows; {ASK_FOR_COPY}")
             self._handle = openslide.OpenSlide(str(self.path))
             return self._parse(openslide)
         except SlideError:
@@ -79,8 +80,7 @@ class OpenSlideSlide(FileSlide):
         mpp_y = properties.get(openslide.PROPERTY_NAME_MPP_Y)
         if mpp_x is None and mpp_y is None:
             return None
-        source: ResolutionSource = "tiff_tags" if vendor == "generic-tiff" else "vendor"
-        return FoundResolution(to_float(mpp_x or mpp_y), to_float(mpp_y or mpp_x), source)
+        return FoundResolution(to_float(mpp_x or mpp_y), to_float(mpp_y or mpp_x), "vendor")
 
     def _read(self, level: int, x_px: int, y_px: int, width_px: int, height_px: int) -> PixelArray:
         if self._handle is None:

@@ -24,7 +24,7 @@ from dtcseg.slide._common import (
     make_levels,
     name_channels,
 )
-from dtcseg.slide._tiff_planes import CodedPlane, RawPlane, SegmentCache, make_planes
+from dtcseg.slide._tiff_planes import CodedPlane, RawPlane, SegmentCache, is_cut_off, make_planes
 
 if TYPE_CHECKING:
     from dtcseg.slide._base import PixelArray
@@ -83,6 +83,9 @@ class TiffSlide(FileSlide):
     def _parse(self) -> FoundResolution | None:
         # One file is one slide: an OME-TIFF may name others, anywhere on the disk, which are not followed.
         tif = self._tif = tifffile.TiffFile(self.path, _multifile=False)
+        with self.path.open("rb") as file:
+            if not tif.is_ndpi and is_cut_off(file, self.path.stat().st_size):
+                raise DamagedSlide(self.path, f"is truncated: some of its pages are missing; {ASK_FOR_COPY}")
         if not tif.pages:
             raise DamagedSlide(self.path, f"holds no image; {ASK_FOR_COPY}")
         series, images = _choose_series(self.path, tif)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ _PNG, _WEBP = 34933, 50001
 # What scanners and converters write. An unknown codec may decode to anything, so it is not tried.
 _COMPRESSIONS = frozenset({1, 5, 8, 32773, 32946, 34925, 50000, _PNG, _WEBP, 22610, 34934}) | _JPEG | _JPEG2000
 _MIN_IS_BLACK, _RGB, _YCBCR = 1, 2, 6
+_BIG_VERSION = 43
+_DESCRIPTION, _ASCII = 270, 2
 _SUBSAMPLED_OK = _JPEG | _JPEG2000 | {_WEBP, _PNG, 22610, 34934}
 
 
@@ -250,6 +252,38 @@ def check_page(path: Path, page: Any) -> None:
     if not known:
         name = getattr(page.photometric, "name", str(page.photometric))
         raise UnsuitableSlide(path, f"has {name} colours, and grey or RGB are needed; export it as RGB")
+
+
+def is_cut_off(file: BinaryIO, size: int) -> bool:
+    """Whether the list of pages, or the text of one, points behind the end of the file.
+
+    The library skips both with no more than a line in its log; a scan then loses its channels or its pixel size.
+    Only for classic TIFF and BigTIFF: an NDPI looks like the one and counts like the other.
+    """
+    head = file.read(16)
+    order = "<" if head[:2] == b"II" else ">"
+    big = struct.unpack(order + "H", head[2:4])[0] == _BIG_VERSION
+    number, count_bytes, entry_bytes = ("Q", 8, 20) if big else ("I", 2, 12)
+    width = struct.calcsize(number)
+    (offset,) = struct.unpack(order + number, head[8:16] if big else head[4:8])
+    seen: set[int] = set()
+    while offset:
+        if offset in seen or offset + count_bytes > size:
+            return offset not in seen
+        seen.add(offset)
+        file.seek(offset)
+        (count,) = struct.unpack(order + ("Q" if big else "H"), file.read(count_bytes))
+        table_bytes = count * entry_bytes
+        if offset + count_bytes + table_bytes + width > size:
+            return True
+        table = file.read(table_bytes + width)
+        for at in range(0, table_bytes, entry_bytes):
+            code, kind = struct.unpack(order + "HH", table[at : at + 4])
+            length, start = struct.unpack(order + number * 2, table[at + 4 : at + 4 + 2 * width])
+            if code == _DESCRIPTION and kind == _ASCII and length > width and start + length > size:
+                return True
+        (offset,) = struct.unpack(order + number, table[table_bytes:])
+    return False
 
 
 def _is_raw(page: Any) -> bool:
