@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -67,7 +66,8 @@ class ScoreConfig:
     tile_px : int
         Side of a tile's core at the screening resolution. Results do not depend on it.
     batch : int
-        Tiles the network sees at once, 0: one on a CPU, eight on a GPU. Results do not depend on it.
+        Tiles that are read together and, on a GPU, go through the network at once; 0: one on a CPU, eight on a GPU.
+        Results do not depend on it.
     """
 
     out: Path

@@ -268,7 +268,7 @@ def _quality(opened: _Opened, blocks: BlockGrid, screening: Screening) -> Qualit
 
 
 def _screened(points: npt.NDArray[np.float32], quality: QualityMap, grid: WorkingGrid) -> npt.NDArray[np.float32]:
-    """Points (x, y, probability) in working pixels that lie in the screened area."""
+    """Points (x, y, logit) in working pixels that lie in the screened area."""
     x_um, y_um = ((points[:, i].astype(np.float64) + 0.5) * grid.mpp_um for i in (0, 1))
     return points[quality.is_screened(x_um, y_um)]
 

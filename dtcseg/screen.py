@@ -42,7 +42,7 @@ class Screening:
     Attributes
     ----------
     nuclei, candidates : (N, 3) float32
-        x, y in working pixels and probability, sorted by y, then x.
+        x, y in working pixels and logit, sorted by y, then x.
     blocks : BlockGrid
         Blocks of 64 x 64 working pixels.
     stats : BlockStats

@@ -68,7 +68,7 @@ class WeightsInfo:
     name: str
     path: Path
     sha256: str
-    card: Card
+    card: Card = field(compare=False)
 
 
 def resolve(model: str = "") -> WeightsInfo:
@@ -85,23 +85,13 @@ def resolve(model: str = "") -> WeightsInfo:
         There is no such name or file, it is not a dtcseg weights file, is of another architecture, or is not what the
         index says.
     """
-    folder = Path(str(resources.files("dtcseg_weights")))
-    try:
-        index = json.loads((folder / "index.json").read_text("utf-8"))
-        entries = {str(k): (str(v["file"]), str(v["sha256"])) for k, v in index["weights"].items()}
-        default = str(index["default"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(
-            f"the weights index {folder / 'index.json'} cannot be read ({error}); install dtcseg again"
-        ) from error
-    name = model or default
-    if name in entries:
-        file, expected = entries[name]
-        path = folder / file
-    else:
-        path, expected = Path(name), ""
+    expected = ""
+    if model.endswith(".safetensors"):
+        path = Path(model)
         if not path.is_file():
-            raise UsageError(f"--model {name!r} is neither a weights file nor one of: {', '.join(sorted(entries))}")
+            raise UsageError(f"--model {model}: there is no such file")
+    else:
+        path, expected = _from_index(model)
     try:
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
@@ -110,6 +100,21 @@ def resolve(model: str = "") -> WeightsInfo:
         raise UsageError(f"weights {path.name} are not what the index says (sha256 differs); install dtcseg again")
     card = read_card(path)
     return WeightsInfo(name=card.name, path=path, sha256=sha256, card=card)
+
+
+def _from_index(name: str) -> tuple[Path, str]:
+    """Path and sha256 of weights in the index; "" is its default."""
+    folder = Path(str(resources.files("dtcseg_weights")))
+    try:
+        index = json.loads((folder / "index.json").read_text("utf-8"))
+        entries = {str(k): (str(v["file"]), str(v["sha256"])) for k, v in index["weights"].items()}
+        default = str(index["default"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"the weights index cannot be read ({error}); install dtcseg again") from error
+    if (name or default) not in entries:
+        raise UsageError(f"--model {name!r} is neither a .safetensors file nor one of: {', '.join(sorted(entries))}")
+    file, sha256 = entries[name or default]
+    return folder / file, sha256
 
 
 def read_card(path: Path) -> Card:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import numpy.typing as npt
 
-
 if TYPE_CHECKING:
-    from dtcseg.cells import Stain
     from collections.abc import Sequence
+
+    from dtcseg.cells import Stain
 
 FloatArray = npt.NDArray[np.float32]
 Vector = tuple[float, float, float]

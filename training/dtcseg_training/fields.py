@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 LOOK_MARGIN_PX = 12
 """Prepared crops are larger by this on each side: the centre that the screen finds is never exact."""
 _PLACES = 24
+_FIELD_UM = 264
 
 
 class ArraySlide(Slide):
@@ -151,9 +152,12 @@ def _turned(vector: Vector, rng: np.random.Generator) -> Vector:
 def make_lesson(seed: int, index: int) -> Lesson:
     """Render field `index` of a data set and prepare it; the same numbers give the same lesson."""
     rng = np.random.default_rng([seed, index])
-    mpp_um = float(rng.choice([0.25, 0.35, 0.5, 0.65, 0.85, 1.05], p=[0.12, 0.12, 0.52, 0.08, 0.08, 0.08]))
-    side = round(264 / mpp_um)
-    field = render_field(draw_spec(rng, mpp_um=mpp_um, size_px=(side, side), enriched=bool(rng.random() < 0.85)), rng)
+    mpp_um = float(rng.choice([0.25, 0.35, 0.5, 0.65, 0.85, 1.05], p=[0.08, 0.10, 0.58, 0.08, 0.08, 0.08]))
+    side = round(_FIELD_UM / mpp_um)
+    spec = draw_spec(rng, mpp_um=mpp_um, size_px=(side, side), enriched=bool(rng.random() < 0.9))
+    if rng.random() < 0.6:  # rare things are what there is most to learn about
+        spec = replace(spec, counts=tuple((kind, 2 * number) for kind, number in spec.counts))
+    field = render_field(spec, rng)
     return field_lesson(field, rng)
 
 

@@ -1,0 +1,118 @@
+"""Unmixing takes mixtures apart, and stain vectors are found where there is anything to find them by."""
+
+import numpy as np
+import pytest
+
+from dtcseg.stain.brightfield import (
+    ASSUMED,
+    CHROMOGENS,
+    HEMATOXYLIN,
+    BrightfieldProfile,
+    chromogen_places,
+    estimate_brightfield,
+    optical_density,
+    unmixing_matrix,
+)
+
+WHITE = (240.0, 238.0, 245.0)
+RNG = np.random.default_rng(3)
+
+
+def rgb(amounts, vectors, white=WHITE):
+    """(N, 2) amounts of two stains -> (N, 3) uint8."""
+    od = np.asarray(amounts) @ np.asarray(vectors)
+    return np.clip(np.round(np.asarray(white) * 10**-od), 0, 255).astype(np.uint8)
+
+
+def angle(a, b):
+    return np.degrees(np.arccos(np.clip(np.dot(a, b), -1, 1)))
+
+
+@pytest.mark.parametrize("stain", list(CHROMOGENS))
+def test_planes_give_back_the_amounts(stain):
+    amounts = RNG.uniform(0, 0.8, (400, 2))
+    profile = BrightfieldProfile(stain, "flag", WHITE, HEMATOXYLIN, CHROMOGENS[stain], 1.0, False)
+    planes = profile.planes(rgb(amounts, [HEMATOXYLIN, CHROMOGENS[stain]])[None])
+    np.testing.assert_allclose(planes[0, 0], amounts[:, 0], atol=0.05)
+    np.testing.assert_allclose(planes[1, 0], amounts[:, 1], atol=0.05)
+    np.testing.assert_allclose(planes[2, 0], 0, atol=0.03)
+
+
+def test_nothing_of_the_image_is_lost():
+    matrix = unmixing_matrix(HEMATOXYLIN, CHROMOGENS["dab"])
+    pixels = RNG.integers(5, 250, (500, 3)).astype(np.uint8)
+    density = optical_density(pixels, WHITE)
+    np.testing.assert_allclose(density @ matrix @ np.linalg.inv(matrix), density, atol=1e-4)
+
+
+def test_glass_and_brighter_than_glass_is_nothing():
+    profile = BrightfieldProfile("dab", "flag", WHITE, HEMATOXYLIN, CHROMOGENS["dab"], 1.0, False)
+    planes = profile.planes(np.array([[[240, 238, 245], [255, 255, 255]]], np.uint8))
+    assert np.abs(planes[:, 0, 0]).max() < 1e-3
+    assert planes[:, 0, 1].max() < 0.05
+
+
+def turned(vector, degrees, seed):
+    noise = np.random.default_rng(seed).normal(size=3)
+    noise -= noise @ np.asarray(vector) * np.asarray(vector)
+    noise /= np.linalg.norm(noise)
+    moved = np.cos(np.radians(degrees)) * np.asarray(vector) + np.sin(np.radians(degrees)) * noise
+    moved = np.clip(moved, 0.01, None)
+    return tuple(moved / np.linalg.norm(moved))
+
+
+@pytest.mark.parametrize("stain", list(CHROMOGENS))
+@pytest.mark.parametrize("seed", range(4))
+def test_vectors_of_a_slide_are_found(stain, seed):
+    hematoxylin, chromogen = turned(HEMATOXYLIN, 4, seed), turned(CHROMOGENS[stain], 2, seed + 9)
+    rng = np.random.default_rng(seed)
+    nuclei = np.stack([np.abs(rng.normal(0.6, 0.25, 5000)), np.zeros(5000)], 1) * (rng.random((5000, 1)) < 0.2)
+    sample = rgb(nuclei + np.abs(rng.normal(0, 0.01, nuclei.shape)), [hematoxylin, chromogen])
+    patches = []
+    for _ in range(6):
+        mixed = np.stack([rng.uniform(0, 0.5, 400) * (rng.random(400) < 0.4), rng.uniform(0.2, 1.0, 400)], 1)
+        patches.append(rgb(mixed * (rng.random((400, 1)) < 0.5), [hematoxylin, chromogen]))
+    profile = estimate_brightfield(sample, patches, WHITE, None, "")
+    assert angle(profile.hematoxylin, hematoxylin) < 3
+    assert angle(profile.chromogen, chromogen) < 5
+    assert profile.estimated
+    assert profile.stain_source == "image"
+    red = {"new_fuchsin", "fast_red"}
+    assert profile.stain == stain or {profile.stain, stain} == red or {profile.stain, stain} == {"aec", "dab"}
+
+
+def test_next_to_no_chromogen_keeps_the_start_vector():
+    sample = rgb(np.stack([RNG.uniform(0, 1, 4000), np.zeros(4000)], 1), [HEMATOXYLIN, CHROMOGENS["dab"]])
+    profile = estimate_brightfield(sample, [], WHITE, None, "")
+    assert profile.stain == ASSUMED
+    assert profile.stain_source == "assumed"
+    assert profile.chromogen == CHROMOGENS[ASSUMED]
+    assert not profile.estimated
+    told = estimate_brightfield(sample, [], WHITE, "dab", "slides.csv")
+    assert (told.stain, told.stain_source) == ("dab", "slides.csv")
+    assert told.chromogen == CHROMOGENS["dab"]
+
+
+def test_green_ink_is_no_chromogen():
+    green = rgb(np.full((400, 2), (0.9, 0.0)), [(0.80, 0.15, 0.58), (0, 0, 1)])
+    profile = estimate_brightfield(green[:0], [green] * 8, WHITE, None, "")
+    assert not profile.estimated
+
+
+def test_empty_slide_is_estimated_without_fuss():
+    blank = np.full((1000, 3), 240, np.uint8)
+    profile = estimate_brightfield(blank, [blank], WHITE, None, "")
+    assert profile.hematoxylin == HEMATOXYLIN
+    assert np.abs(profile.planes(blank[None])).max() < 0.1
+
+
+def test_places_are_the_chromogen_and_keep_apart():
+    overview = np.full((80, 100, 3), 240, np.uint8)
+    overview[20:24, 30:34] = rgb([[0.2, 0.9]], [HEMATOXYLIN, CHROMOGENS["fast_red"]])[0]
+    overview[60:63, 70:73] = rgb([[0.2, 0.5]], [HEMATOXYLIN, CHROMOGENS["fast_red"]])[0]
+    overview[40:50, 40:50] = rgb([[0.9, 0.0]], [HEMATOXYLIN, CHROMOGENS["fast_red"]])[0]
+    everywhere = np.ones((80, 100), bool)
+    places = chromogen_places(overview, everywhere, WHITE, count=10, apart_px=10)
+    assert [(30 <= x < 34 and 20 <= y < 24) or (70 <= x < 73 and 60 <= y < 63) for x, y in places] == [True, True]
+    everywhere[:, :50] = False
+    assert len(chromogen_places(overview, everywhere, WHITE, count=10, apart_px=10)) == 1

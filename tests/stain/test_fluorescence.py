@@ -1,0 +1,51 @@
+"""Channels of any exposure come to one scale, and a negative slide stays dark."""
+
+import numpy as np
+import pytest
+
+from dtcseg.stain.fluorescence import estimate_fluorescence
+
+ROLES = {"nuclear": 0, "cytokeratin": 1, "leukocyte": 2}
+
+
+def field(gain, offset, *, positive=0, dtype=np.uint16, seed=0):
+    """Pixels (N, 3): a fifth nuclei, their own cytokeratin signal 30 over ground, `positive` of them 20 times that."""
+    rng = np.random.default_rng(seed)
+    nuclear = rng.random(20000) < 0.2
+    values = np.zeros((20000, 3))
+    values[nuclear] = [1000, 30, 400]
+    values[np.flatnonzero(nuclear)[:positive], 1] = 600
+    values += rng.normal(0, 4, values.shape)
+    return np.clip(values * gain + offset, 0, np.iinfo(dtype).max).astype(dtype)
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(1.0, 100), (8.0, 500), (0.5, 20)])
+def test_exposure_does_not_matter(gain, offset):
+    pixels = field(gain, offset, positive=40)
+    profile = estimate_fluorescence(pixels, ROLES)
+    planes = profile.planes(pixels[None])[:, 0]
+    nuclei = field(gain, 0)[:, 0] > 500 * gain
+    assert np.median(planes[0][nuclei]) == pytest.approx(0.6, abs=0.1)
+    assert np.abs(np.median(planes[0][~nuclei])) < 0.05
+    assert np.median(planes[1][nuclei]) < 0.1
+    assert planes[1].max() > 0.6
+
+
+def test_a_negative_slide_is_not_blown_up():
+    pixels = field(1.0, 100, positive=0)
+    assert estimate_fluorescence(pixels, ROLES).planes(pixels[None])[1].max() < 0.15
+
+
+def test_missing_leukocyte_channel_is_a_plane_of_nothing():
+    pixels = field(1.0, 100)[:, :2]
+    planes = estimate_fluorescence(pixels, {"nuclear": 0, "cytokeratin": 1}).planes(pixels[None])
+    assert not planes[2].any()
+    assert planes.shape == (3, 1, 20000)
+
+
+def test_eight_bits_and_an_empty_field():
+    pixels = field(0.2, 5, positive=40, dtype=np.uint8)
+    planes = estimate_fluorescence(pixels, ROLES).planes(pixels[None])
+    assert planes[1].max() > 0.5
+    empty = np.full((1000, 3), 7, np.uint8)
+    assert np.abs(estimate_fluorescence(empty, ROLES).planes(empty[None])).max() < 0.01

@@ -1,0 +1,195 @@
+"""Sets the thresholds and the temperature of new weights on lessons that were not trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.spatial import cKDTree
+
+from dtcseg.network.model import LOOK_CLASSES, LOOK_PX, SCREEN_STRIDE_PX, Look, Screen
+from dtcseg.network.peaks import CANDIDATE_APART_PX, NUCLEUS_APART_PX, core_peaks
+from dtcseg.tiles import Tile
+from dtcseg_training.fields import LOOK_MARGIN_PX
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dtcseg_training.fields import Lesson
+
+FloatArray = npt.NDArray[np.float32]
+
+_LEAST = 0.05
+_NUCLEUS_NEAR_PX = 4.0
+_CANDIDATE_NEAR_PX = 8.0
+_WANTED_RECALL = 0.998
+_HALO_PX = 8
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the card needs, and what was seen while finding it.
+
+    Attributes
+    ----------
+    nucleus_threshold, candidate_threshold, tumour_threshold, temperature, count_relative_sd : float
+        As in `dtcseg.network.weights.Card`.
+    figures : dict
+        Precision and recall of nuclei, recall of candidates, recall and precision of calls on the same lessons.
+    """
+
+    nucleus_threshold: float
+    candidate_threshold: float
+    tumour_threshold: float
+    temperature: float
+    count_relative_sd: float
+    figures: dict[str, object]
+
+
+def calibrate(screen: Screen, look: Look, lessons: Sequence[Lesson]) -> Calibration:
+    """Find thresholds and temperature.
+
+    Parameters
+    ----------
+    screen, look : Screen, Look
+        Fitted, in evaluation mode, on the CPU.
+    lessons : sequence of Lesson
+        None of them trained on.
+    """
+    nuclei, candidates = [], []
+    for lesson in lessons:
+        found = _peaks(screen, lesson)
+        nuclei.append(found[0])
+        candidates.append(found[1])
+    nucleus_threshold, relative_sd, nuclear = _nucleus_threshold(nuclei, lessons)
+    candidate_threshold, candidate_recall = _candidate_threshold(candidates, lessons)
+    temperature, tumour_threshold, called = _calls(look, lessons)
+    area_mm2 = sum(lesson.planes.shape[1] * lesson.planes.shape[2] for lesson in lessons) * 1e-6
+    kept = sum(int((c[:, 2] >= candidate_threshold).sum()) for c in candidates)
+    figures = {
+        "held_out_fields": len(lessons),
+        "held_out_mm2": round(area_mm2, 2),
+        **nuclear,
+        "candidate_recall_of_tumour": round(candidate_recall, 4),
+        "candidates_per_ck_object": round(kept / max(sum(len(x.tumour) + len(x.other) for x in lessons), 1), 3),
+        **called,
+    }
+    return Calibration(
+        nucleus_threshold,
+        candidate_threshold,
+        tumour_threshold,
+        temperature,
+        relative_sd,
+        cast("dict[str, object]", figures),
+    )
+
+
+def _peaks(screen: Screen, lesson: Lesson) -> tuple[FloatArray, FloatArray]:
+    height, width = lesson.planes.shape[1:]
+    full = [-(-(side + 2 * _HALO_PX) // SCREEN_STRIDE_PX) * SCREEN_STRIDE_PX for side in (height, width)]
+    planes = np.zeros((1, 3, *full), np.float32)
+    planes[0, :, _HALO_PX : _HALO_PX + height, _HALO_PX : _HALO_PX + width] = lesson.planes
+    with torch.inference_mode():
+        maps = screen(torch.from_numpy(planes))[0]
+    tile = Tile(0, 0, width, height, _HALO_PX)
+    nuclei = core_peaks(maps[0], tile, _LEAST, NUCLEUS_APART_PX)
+    candidates = core_peaks(maps[1:].amax(0), tile, _LEAST, CANDIDATE_APART_PX)
+    for points in (nuclei, candidates):
+        points[:, 2] = 1 / (1 + np.exp(-points[:, 2]))
+    return nuclei, candidates
+
+
+def _nucleus_threshold(found: Sequence[FloatArray], lessons: Sequence[Lesson]) -> tuple[float, float, dict[str, float]]:
+    """Threshold at which as many nuclei are counted as there are; then the spread of the count over fields."""
+    values = np.sort(np.concatenate([f[:, 2] for f in found]))[::-1]
+    true = np.array([len(lesson.nuclei) for lesson in lessons], float)
+    threshold = float(np.clip(values[min(int(true.sum()), len(values) - 1)], 0.1, 0.9))
+    counted = np.array([(f[:, 2] >= threshold).sum() for f in found], float)
+    many = true >= 40
+    relative = (counted[many] - true[many]) / true[many]
+    by_chance = 0.04 / true[many].mean()
+    sd = float(np.sqrt(max(relative.var() - by_chance, 0.0)))
+    matched = sum(
+        _matches(f[f[:, 2] >= threshold, :2], lesson.nuclei, _NUCLEUS_NEAR_PX)
+        for f, lesson in zip(found, lessons, strict=True)
+    )
+    return (
+        round(threshold, 4),
+        round(max(sd, 0.005), 4),
+        {
+            "nucleus_recall": round(matched / true.sum(), 4),
+            "nucleus_precision": round(matched / max(counted.sum(), 1), 4),
+            "nucleus_count_error_mean_abs": round(float(np.abs(relative).mean()), 4),
+        },
+    )
+
+
+def _candidate_threshold(found: Sequence[FloatArray], lessons: Sequence[Lesson]) -> tuple[float, float]:
+    """Find the highest threshold that loses next to no tumour cell."""
+    best = []
+    for candidates, lesson in zip(found, lessons, strict=True):
+        for centre in lesson.tumour:
+            near = np.hypot(*(candidates[:, :2] - centre).T) <= _CANDIDATE_NEAR_PX
+            best.append(float(candidates[near, 2].max()) if near.any() else 0.0)
+    scores = np.sort(np.asarray(best or [1.0]))
+    threshold = float(np.clip(scores[int(np.floor((1 - _WANTED_RECALL) * len(scores)))], 0.08, 0.4))
+    return round(threshold, 4), float((scores >= threshold).mean())
+
+
+def _matches(found: FloatArray, true: FloatArray, near: float) -> int:
+    """Pairs of found and true points, nearest first, each used once."""
+    if not len(found) or not len(true):
+        return 0
+    pairs = cKDTree(found).sparse_distance_matrix(cKDTree(true), near, output_type="ndarray")
+    used_found, used_true = set(), set()
+    for i, j, _ in sorted(pairs.tolist(), key=lambda p: p[2]):
+        if i not in used_found and j not in used_true:
+            used_found.add(i)
+            used_true.add(j)
+    return len(used_true)
+
+
+def _calls(look: Look, lessons: Sequence[Lesson]) -> tuple[float, float, dict[str, object]]:
+    """Fit the temperature by likelihood, then take the tumour threshold of the best F1."""
+    window = np.s_[:, :, LOOK_MARGIN_PX : LOOK_MARGIN_PX + LOOK_PX, LOOK_MARGIN_PX : LOOK_MARGIN_PX + LOOK_PX]
+    logits, overlap = [], []
+    for lesson in lessons:
+        for start in range(0, len(lesson.calls), 16):
+            with torch.inference_mode():
+                crops = torch.from_numpy(lesson.crops[start : start + 16][window].astype(np.float32))
+                masks, calls = look(crops)
+            logits.append(calls)
+            got, want = masks.numpy()[:, 0] > 0, lesson.masks[start : start + 16][window][:, 0]
+            union = (got | want).sum((1, 2))
+            overlap.append(np.where(union > 0, (got & want).sum((1, 2)) / np.maximum(union, 1), np.nan))
+    scores, truth = torch.cat(logits), torch.from_numpy(np.concatenate([x.calls for x in lessons]))
+    grid = np.exp(np.linspace(np.log(0.5), np.log(3), 60))
+    losses = [float(torch.nn.functional.cross_entropy(scores / t, truth)) for t in grid]
+    temperature = float(grid[int(np.argmin(losses))])
+    probability = (scores / temperature).softmax(1)[:, LOOK_CLASSES.index("tumour")].numpy()
+    is_tumour = truth.numpy() == LOOK_CLASSES.index("tumour")
+    thresholds = np.linspace(0.2, 0.8, 61)
+    f1 = [_f1(probability >= t, is_tumour) for t in thresholds]
+    plateau = thresholds[np.asarray(f1) >= max(f1) - 0.002]
+    threshold = float(np.median(plateau))
+    called = probability >= threshold
+    ious = np.concatenate(overlap)
+    return (
+        round(temperature, 4),
+        round(threshold, 3),
+        {
+            "call_f1_tumour": round(_f1(called, is_tumour), 4),
+            "call_recall_tumour": round(float(called[is_tumour].mean()), 4),
+            "call_precision_tumour": round(float(is_tumour[called].mean()), 4),
+            "call_accuracy": round(float((scores.argmax(1) == truth).float().mean()), 4),
+            "outline_iou_tumour": round(float(np.nanmean(ious[is_tumour])), 4),
+            "held_out_tumour_cells": int(is_tumour.sum()),
+        },
+    )
+
+
+def _f1(called: npt.NDArray[np.bool_], true: npt.NDArray[np.bool_]) -> float:
+    return float(2 * (called & true).sum() / max(called.sum() + true.sum(), 1))
