@@ -292,10 +292,8 @@ def render_field(spec: FieldSpec, rng: np.random.Generator) -> Field:
     margin = optics_margin_px(spec, scene.grid.canvas_mpp_um)
     canvas = scene.grid.canvas(scene.bank, 0, 0, height, width, margin)
     cells = scene.paint(canvas, items, box)
-    image = scene.expose(scene.light(canvas, 0, 0, (height, width)), rng)
+    image = compressed(scene.expose(scene.light(canvas, 0, 0, (height, width)), rng), spec)
     fluorescent = spec.stain == "if"
-    if not fluorescent:
-        image = compressed(image.astype(np.uint8, copy=False), spec)
     vectors = np.array([] if fluorescent else [spec.staining.hematoxylin, spec.staining.chromogen], np.float32)
     return Field(
         image=image,

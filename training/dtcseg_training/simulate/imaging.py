@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LN10 = float(np.log(10.0))
 KNOT_UM = 8.0
+FLUORESCENCE_QUALITY = 75
+"""Least JPEG quality for fluorescence; below, the faint signal would be gone."""
 Axis = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
@@ -255,12 +257,17 @@ def expose_fluorescence(light: list[FloatArray], spec: FieldSpec, rng: np.random
     return image
 
 
-def compressed(image: npt.NDArray[np.uint8], spec: FieldSpec) -> npt.NDArray[np.uint8]:
-    """Pass an image through JPEG as the scanner would; unchanged where the laboratory keeps it lossless."""
-    if spec.camera.jpeg_quality is None:
+def compressed(image: Pixels, spec: FieldSpec) -> Pixels:
+    """Pass an image through JPEG as the scanner would; unchanged where it has 16 bits or is kept without loss."""
+    quality = spec.camera.jpeg_quality
+    if quality is None or image.dtype != np.uint8:
         return image
+    if spec.stain == "if":
+        quality = max(quality, FLUORESCENCE_QUALITY)
+        planes = [imagecodecs.jpeg8_encode(np.ascontiguousarray(image[..., i]), level=quality) for i in range(3)]
+        return np.stack([imagecodecs.jpeg8_decode(code) for code in planes], axis=-1)
     code = imagecodecs.jpeg8_encode(
-        np.ascontiguousarray(image), level=spec.camera.jpeg_quality, subsampling=spec.camera.jpeg_subsampling
+        np.ascontiguousarray(image), level=quality, subsampling=spec.camera.jpeg_subsampling
     )
     decoded: npt.NDArray[np.uint8] = imagecodecs.jpeg8_decode(code)
     return decoded

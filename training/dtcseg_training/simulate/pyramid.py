@@ -31,12 +31,13 @@ class Form:
     height_px, width_px : int
         Level 0.
     channels : tuple of str
-        ("R", "G", "B") is stored as JPEG, anything else as one deflated plane a channel.
+        ("R", "G", "B") is stored as one colour image, anything else as one plane a channel.
     bits : {8, 16}
     mpp_um : float
     tile_px : int
         Side of a tile, a multiple of 16.
-    jpeg_quality : int
+    jpeg_quality : int or None
+        None: deflated, without loss; never for colour, always for 16 bits.
     jpeg_subsampling : {"444", "422", "420"}
     """
 
@@ -46,7 +47,7 @@ class Form:
     bits: int
     mpp_um: float
     tile_px: int = 512
-    jpeg_quality: int = 85
+    jpeg_quality: int | None = 85
     jpeg_subsampling: str = "420"
 
     @property
@@ -83,7 +84,10 @@ class Form:
         """Compress one tile, shape (tile, tile, channels): one piece of data a plane."""
         if self.colour:
             return [bytes(imagecodecs.jpeg8_encode(tile, level=self.jpeg_quality, subsampling=self.jpeg_subsampling))]
-        return [_deflate(tile[..., index]) for index in range(tile.shape[2])]
+        planes = [np.ascontiguousarray(tile[..., index]) for index in range(tile.shape[2])]
+        if self.jpeg_quality is None:
+            return [_deflate(plane) for plane in planes]
+        return [bytes(imagecodecs.jpeg8_encode(plane, level=self.jpeg_quality)) for plane in planes]
 
 
 def _deflate(plane: npt.NDArray[Any]) -> bytes:
@@ -240,7 +244,9 @@ def write_pyramid(path: Path, form: Form, source: Callable[[int, int], Iterator[
 
 def _coding(form: Form) -> dict[str, Any]:
     """TIFF tags of the compression."""
-    if not form.colour:
+    if not form.colour and form.jpeg_quality is None:
         return {"photometric": "minisblack", "compression": "adobe_deflate", "predictor": "horizontal"}
+    if not form.colour:
+        return {"photometric": "minisblack", "compression": "jpeg"}
     subsampling = {"444": (1, 1), "422": (2, 1), "420": (2, 2)}[form.jpeg_subsampling]
     return {"photometric": "ycbcr", "subsampling": subsampling, "compression": "jpeg", "planarconfig": "contig"}

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dtcseg_training.simulate.field import Scene, TruthCell, optics_margin_px
+from dtcseg_training.simulate.imaging import FLUORESCENCE_QUALITY
 from dtcseg_training.simulate.layout import Box, Placed, Spot, place_ordinary, place_special
 from dtcseg_training.simulate.pyramid import Form, Pyramid, filled, halved, write_pyramid
 from dtcseg_training.simulate.truth import Truth, sorted_truth, write_truth
@@ -163,14 +164,18 @@ def draw_spot(rng: np.random.Generator, spec: FieldSpec) -> Spot:
 def form_of(spec: FieldSpec, tile_px: int) -> Form:
     """Lay out the file of a slide."""
     fluorescent = spec.stain == "if"
+    bits = 16 if fluorescent and spec.fluorescence.bits > 8 else 8
+    quality = spec.camera.jpeg_quality
+    if fluorescent:
+        quality = max(quality, FLUORESCENCE_QUALITY) if quality and bits == 8 else None
     return Form(
         height_px=spec.size_px[0],
         width_px=spec.size_px[1],
         channels=("DAPI", "CK", "CD45")[: 3 if spec.fluorescence.cd45 else 2] if fluorescent else ("R", "G", "B"),
-        bits=8 if not fluorescent or spec.fluorescence.bits == 8 else 16,
+        bits=bits,
         mpp_um=spec.mpp_um,
         tile_px=tile_px,
-        jpeg_quality=spec.camera.jpeg_quality or 90,
+        jpeg_quality=quality if fluorescent else quality or 90,
         jpeg_subsampling=spec.camera.jpeg_subsampling,
     )
 
