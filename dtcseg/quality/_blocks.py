@@ -23,6 +23,9 @@ COVER_OD = 0.10
 """A pixel with this much of any stain holds something: twice the faintest cytoplasm, three times the noise."""
 NUCLEUS_SHARE = 0.5
 """Nuclear pixels have at least this share of the block's staining: the half-height rule."""
+NUCLEUS_MOST = 0.30
+"""... but never need more than half of what a typical nucleus has (the planes are scaled to about 0.6), or nuclei
+lying over each other would hide the single ones between them."""
 OPAQUE = 2.5
 """Nuclear stain no nucleus has (optical density; in fluorescence four times the typical nucleus)."""
 FOREIGN_OD = 0.6
@@ -213,7 +216,7 @@ def _strip(strip: npt.NDArray[np.float32], brightfield: bool) -> npt.NDArray[np.
     trace = np.where(nuclear > np.float32(TRACE_OD), nuclear, np.float32(0))
     amount = _total(trace, cols)
     staining = _total(trace * trace, cols) / np.maximum(amount, np.float32(1e-6))
-    level = np.maximum(np.float32(COVER_OD), np.float32(NUCLEUS_SHARE) * staining)
+    level = np.clip(np.float32(NUCLEUS_SHARE) * staining, np.float32(COVER_OD), np.float32(NUCLEUS_MOST))
     level = np.repeat(level, HALF_PX)[None, :]
 
     stained = nuclear > np.float32(COVER_OD)

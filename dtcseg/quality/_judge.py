@@ -20,8 +20,9 @@ BoolGrid = npt.NDArray[np.bool_]
 MIN_SHARPNESS = 0.32
 """Least `BlockStats.sharpness` that is screened. Measured on real and simulated nuclei (docs/quality.md): all
 stay above it up to a blur of 1.5 µm (standard deviation), all fall below it at 4 µm."""
-TOP_SHARPNESS = 1.0
-"""More counts as this: one speck of sharp dust over blurred cells must not outvote them."""
+TOP_SHARPNESS = 0.6
+"""More counts as this, twice the limit: the border between sharp and blurred then lies where it is, and one speck
+of sharp dust over blurred cells does not outvote them."""
 FULL_EVIDENCE = 0.04
 """Share of nuclear stain from which a block has full say: about three nuclei. More cells give no more
 weight, or dense blocks would judge their neighbours."""
@@ -40,11 +41,16 @@ MIN_STAINING = 0.12
 """Least nuclear staining that is screened: a light haematoxylin is 0.3, noise goes up to 0.06."""
 MIN_STAIN_TO_NOISE = 4.0
 """Least ratio of staining to the noise of a 2 µm pixel: below it nuclei and noise peaks look alike."""
-PALE_COVER = 0.02
-"""Share of cells without nuclear stain that makes a weak block unstained and not empty: one to two cells."""
-MAX_NUCLEAR = 0.70
-"""Most of a neighbourhood that nuclei may cover. Single nuclei of 9 µm strewn at random cover 0.53 at
-12,000 cells/mm² and 0.70 at 19,000; in real cytospins nuclei also keep apart. Above it they lie on each other."""
+CELL_COVER = 0.02
+"""Share of a neighbourhood under cells that makes weak nuclei a fault of the staining: below it there are none."""
+PALE_COVER = 0.05
+PALE_RATIO = 0.08
+"""Cells whose nuclei take no stain at all: things without nuclear stain cover this much of 7 x 7 blocks (a squame
+or a smudge covers 0.01 of them), and nuclei less than this share of that (red cells have some nuclei among them)."""
+MAX_NUCLEAR = 0.64
+"""Most of a neighbourhood (3 x 3 and 5 x 5 blocks, 0.2 and 0.3 mm wide) that nuclei may cover. Simulated fields
+reach 0.54 to 0.61 at 12,000 cells/mm² and 0.60 to 0.77 at 16,000; the densest real cytospin at hand (about 8,000)
+0.50. A clump of tumour cells is smaller than the wider neighbourhood and must stay in."""
 MAX_ARTEFACT = 0.5
 """Share of a block under ink or anything else that is no cell, from which on the block is not screened."""
 
@@ -89,7 +95,8 @@ def judge(
     weight = _weight(stats, usable)
     blurred = _blurred(stats, usable, weight)
     unstained = _unstained(stats, usable, weight)
-    crowded = _settle(usable & (_around(stats.nuclear, usable, 1) > MAX_NUCLEAR), usable)
+    crowding = np.minimum(_around(stats.nuclear, usable, 1), _around(stats.nuclear, usable, 2))
+    crowded = _settle(usable & (crowding > MAX_NUCLEAR), usable)
 
     codes = np.where(inside, Code.SCREENED, Code.OUTSIDE).astype(np.uint8)
     for mask, code in (
@@ -156,11 +163,12 @@ def _spread(values: FloatGrid, weight: FloatGrid) -> FloatGrid:
 def _focus(stats: BlockStats, usable: BoolGrid, weight: FloatGrid) -> FloatGrid:
     """Sharpness of every block, its neighbours heard, (rows, cols) float64; NaN where nothing tells.
 
-    Curvature and gradient are averaged each for itself, so that their noise averages out; blocks of dark
-    and of pale nuclei count alike, because both are taken relative to the contrast of the block.
+    Each block counts by its ratio of curvature to gradient. Where noise leaves that open, both are averaged
+    each for itself, so that their noise averages out.
     """
-    scale = _contrast(stats)
     edges = usable & ~_flat(stats)
+    noise = np.nan_to_num(stats.noise).astype(np.float64)
+    scale = np.maximum(np.nan_to_num(stats.gradient).astype(np.float64), 2 * NOISE_WEIGHT * noise**2 + 1e-9)
     gradient, near, far = (
         np.where(edges, np.nan_to_num(energy), 0.0) / scale for energy in (stats.gradient, stats.curvature, stats.far)
     )
@@ -183,7 +191,9 @@ def _unstained(stats: BlockStats, usable: BoolGrid, weight: FloatGrid) -> BoolGr
     level = np.nan_to_num(_spread(staining, weight))
     weak = (level < MIN_STAINING) | (level < MIN_STAIN_TO_NOISE * _around(noise, usable, 1))
     cells = np.maximum(_around(stats.pale, usable, 1), _around(stats.nuclear, usable, 1))
-    return _settle(usable & weak & (cells >= PALE_COVER), usable)
+    pale = _around(stats.pale, usable, 3)
+    bare = (pale >= PALE_COVER) & (_around(stats.nuclear, usable, 3) < PALE_RATIO * pale)
+    return _settle(usable & ((weak & (cells >= CELL_COVER)) | bare), usable)
 
 
 def _around(values: npt.NDArray[np.float32] | FloatGrid, usable: BoolGrid, reach: int) -> FloatGrid:

@@ -15,7 +15,7 @@ from dtcseg.quality._grid import BlockGrid
 MIN_ASSESSABLE = 0.5
 """A slide of which less than half of the spot was screened is not assessed: the part left out is the larger one."""
 WORTH_SAYING = 0.01
-"""A reason is named from one percent of the spot on; less than that moves no result."""
+"""A reason is named from one percent of the spot on; less than that moves no result. Damage to the file always is."""
 FEW_CELLS = 1000
 """Fewer nucleated cells than this say next to nothing: none found in 1000 still allows 3,700 in 10^6 (95 %)."""
 
@@ -96,7 +96,11 @@ class QualityMap:
             return ("no_spot",)
         words = [] if self.assessable() else ["not_assessable"]
         reasons = sorted(self.excluded_mm2().items(), key=lambda item: (-item[1], item[0]))
-        words += [f"{name}:{round(100 * area / spot)}%" for name, area in reasons if area >= WORTH_SAYING * spot]
+        for name, area in reasons:
+            if area >= WORTH_SAYING * spot:
+                words.append(f"{name}:{round(100 * area / spot)}%")
+            elif name == CODE_NAMES[Code.UNREADABLE]:
+                words.append(f"{name}:<1%")
         if mnc is not None and mnc < FEW_CELLS:
             words.append("few_cells")
         return tuple(words)
