@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import imagecodecs
 import numpy as np
 
 from dtcseg.errors import SlideError, UnreadableSlide, UnsuitableSlide
@@ -19,12 +20,18 @@ from dtcseg.slide._common import (
     make_levels,
     name_channels,
 )
+from dtcseg.slide._jpeg import check_coded_size, jpeg_is_rgb
+from dtcseg.slide._tiff_planes import SegmentCache, paste
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from dtcseg.slide._base import PixelArray
+
+
+_JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
+_CACHE_BYTES = 64 * 2**20
 
 
 class DicomSlide(FileSlide):
@@ -73,6 +80,10 @@ class DicomSlide(FileSlide):
         self._numbers = [levels[index].level for index in kept]
         self.format_name = "DICOM whole-slide image"
         self._paths: Sequence[str | None]
+        self._tile = (base.tile_size.width, base.tile_size.height)
+        self._photometric = str(image.photometric_interpretation)
+        self._is_jpeg = image.samples_per_pixel == 3 and str(image.transfer_syntax) == _JPEG_BASELINE
+        self._cache = SegmentCache(_CACHE_BYTES)
         if image.samples_per_pixel == 3:
             if len(base.optical_paths) > 1:
                 raise UnsuitableSlide(self.path, f"holds {len(base.optical_paths)} RGB images; export one")
@@ -97,6 +108,8 @@ class DicomSlide(FileSlide):
     def _read(self, level: int, x_px: int, y_px: int, width_px: int, height_px: int) -> PixelArray:
         if self._wsi is None:
             raise ValueError("the slide is closed")
+        if self._is_jpeg:
+            return self._read_jpeg(level, x_px, y_px, width_px, height_px)
         planes = []
         for path in self._paths:
             image = self._wsi.read_region(
@@ -106,6 +119,36 @@ class DicomSlide(FileSlide):
             planes.append(pixels if pixels.ndim == 3 else pixels[:, :, None])
         region: PixelArray = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=2)
         return region
+
+    def _read_jpeg(self, level: int, x_px: int, y_px: int, width_px: int, height_px: int) -> PixelArray:
+        """Decode JPEG tiles here, by the colours that the stream itself states.
+
+        The library goes by the attribute of the file, and files are about whose attribute says RGB and whose
+        streams are YCbCr: their colours would be wrong, and no error would tell.
+        """
+        tile_w, tile_h = self._tile
+        out = np.full((height_px, width_px, 3), 255, dtype=np.uint8)
+        for row in range(y_px // tile_h, (y_px + height_px - 1) // tile_h + 1):
+            for column in range(x_px // tile_w, (x_px + width_px - 1) // tile_w + 1):
+                key = (level, row * (1 << 24) + column)
+                tile = self._cache.get(key)
+                if tile is None:
+                    data = self._wsi.read_encoded_tile(
+                        self._numbers[level], (column, row), crop_to_image_boundary=False
+                    )
+                    tile = _decode_jpeg(data, tile_w, tile_h, self._photometric)
+                    self._cache.put(key, tile)
+                paste(tile, column * tile_w - x_px, row * tile_h - y_px, out)
+        return out
+
+
+def _decode_jpeg(data: bytes, width: int, height: int, photometric: str) -> PixelArray:
+    check_coded_size(data, width, height)
+    stored_as = "RGB" if jpeg_is_rgb(data, default=photometric == "RGB") else "YCBCR"
+    pixels: PixelArray = imagecodecs.jpeg_decode(data, colorspace=stored_as, outcolorspace="RGB")
+    if pixels.shape != (height, width, 3):
+        raise ValueError(f"a tile has the shape {pixels.shape}, not {(height, width, 3)}")
+    return pixels
 
 
 def _files(path: Path) -> list[Path] | Path:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from dtcseg.errors import UnreadableSlide, UnsuitableSlide
 from dtcseg.slide._common import ASK_FOR_COPY, DamagedSlide, check_segment
+from dtcseg.slide._jpeg import check_coded_size
 
 Pixels = npt.NDArray[Any]
 
@@ -135,7 +136,7 @@ class CodedPlane:
             for row in range(y_px // self._tile_h, (y_px + height - 1) // self._tile_h + 1):
                 for column in range(x_px // self._tile_w, (x_px + width - 1) // self._tile_w + 1):
                     tile = self._segment(fh, plane * area + row * self._across + column)
-                    _paste(tile, column * self._tile_w - x_px, row * self._tile_h - y_px, target, self._fill)
+                    paste(tile, column * self._tile_w - x_px, row * self._tile_h - y_px, target)
 
     def _segment(self, fh: Any, index: int) -> Pixels | None:
         count = self._counts[index]
@@ -148,7 +149,8 @@ class CodedPlane:
         data = fh.read(count)
         if len(data) != count:
             raise ValueError(f"the file ends within tile {index}")
-        _check_coded_size(data, self._key.compression, self._tile_w, self._tile_h, self._key.jpegheader is not None)
+        if self._key.jpegheader is None:
+            check_coded_size(data, self._tile_w, self._tile_h)
         decoded = self._key.decode(data, index, jpegtables=self._tables, jpegheader=self._key.jpegheader)[0]
         if decoded is None:
             return None
@@ -312,64 +314,23 @@ def _planes_behind_first(path: Path, series: Any, n_planes: int) -> list[CodedPl
     return [RawPlane(page, (series.dataoffset + number * plane_bytes,), size) for number in range(n_planes)]
 
 
-def _paste(tile: Pixels | None, left: int, top: int, out: Pixels, fill: int) -> None:
-    """Copy the part of a tile, whose corner lies at (left, top) of `out`, that `out` covers."""
+def paste(tile: Pixels | None, left: int, top: int, out: Pixels) -> None:
+    """Copy the part of a tile, whose corner lies at (left, top) of `out`, that `out` covers.
+
+    Parameters
+    ----------
+    tile : (height, width, samples) or None
+        None for a tile that the file leaves out: `out` was filled before.
+    left, top : int
+        May be negative.
+    out : (height, width, samples)
+    """
     x0, y0 = max(left, 0), max(top, 0)
     if tile is None:
         return  # `out` was filled before
     x1, y1 = min(left + tile.shape[1], out.shape[1]), min(top + tile.shape[0], out.shape[0])
     if x1 > x0 and y1 > y0:
         out[y0:y1, x0:x1] = tile[y0 - top : y1 - top, x0 - left : x1 - left, : out.shape[2]]
-
-
-def _check_coded_size(data: bytes, compression: int, width: int, height: int, shared_header: bool) -> None:
-    """Refuse a segment whose own header declares far more pixels than the tile has: it would fill the memory."""
-    if compression in _JPEG and not shared_header:
-        size = jpeg_size(data)
-    elif compression in _JPEG2000:
-        size = _jpeg2000_size(data)
-    elif compression == _PNG and data[12:16] == b"IHDR":
-        size = struct.unpack(">II", data[16:24])
-    elif compression == _WEBP:
-        size = _webp_size(data)
-    else:
-        return
-    if size is not None and (size[0] > 2 * width or size[1] > 2 * height):
-        raise ValueError(f"a tile of {width} x {height} px declares {size[0]} x {size[1]} px")
-
-
-def jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height in the frame header of a JPEG stream, None where there is none."""
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
-            return width, height
-        if marker == 0xFF:
-            at += 1
-            continue
-        at += 2 + int(struct.unpack(">H", data[at + 2 : at + 4])[0])
-    return None
-
-
-def _jpeg2000_size(data: bytes) -> tuple[int, int] | None:
-    at = data.find(b"\xff\x4f\xff\x51", 0, 4096)
-    if at < 0 or at + 24 > len(data):
-        return None
-    x1, y1, x0, y0 = struct.unpack(">IIII", data[at + 8 : at + 24])
-    return x1 - x0, y1 - y0
-
-
-def _webp_size(data: bytes) -> tuple[int, int] | None:
-    kind = data[12:16]
-    if kind == b"VP8 " and len(data) >= 30:
-        width, height = struct.unpack("<HH", data[26:30])
-        return width & 0x3FFF, height & 0x3FFF
-    if kind == b"VP8L" and len(data) >= 25:
-        bits = int(struct.unpack("<I", data[21:25])[0])
-        return (bits & 0x3FFF) + 1, ((bits >> 14) & 0x3FFF) + 1
-    return None
 
 
 def _ycbcr_to_rgb(tile: Pixels) -> Pixels:
