@@ -8,6 +8,7 @@ runs a task twice, a dying worker leaves nothing half-written, and a cluster nee
 from __future__ import annotations
 
 import importlib
+import logging
 import multiprocessing
 import os
 import secrets
@@ -149,37 +150,64 @@ def on_cluster(
     UsageError
         Dask is not installed, or no scheduler answers at the address.
     """
-    try:
-        distributed: Any = importlib.import_module("distributed")  # typed only in part
-    except ImportError as error:
-        raise UsageError("--scheduler needs Dask: install dtcseg[cluster]") from error
+    distributed = _import_dask()
     address = str(config.scheduler)
     try:
         client = distributed.Client(address, timeout=_CONNECT_S, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:  # a wrong address is any of these
         raise UsageError(f"{one_line(address)}: no Dask scheduler answers there") from error
+    suspects = []
     with client:
-        futures = {
-            client.submit(_cluster_task, job, config, scorer, retries=0, key=f"dtcseg-{secrets.token_hex(8)}"): job
-            for job in jobs
-        }
-        try:
-            for job in jobs:
-                listener.started(job.name)
-            for future in distributed.as_completed(list(futures)):
-                job = futures.pop(future)
-                outcome = _cluster_outcome(future, job)
-                future.release()
+        for job, outcome in _submitted(client, jobs, config, scorer, listener):
+            if outcome is None:
+                suspects.append(job)
+            else:
                 yield outcome
-        finally:
-            client.cancel(list(futures), force=True)
+        for suspect in suspects:  # a dying worker takes with it all slides it held: alone, only the guilty one fails
+            for job, outcome in _submitted(client, [suspect], config, scorer, listener):
+                yield outcome or Outcome(
+                    job, None, "the cluster worker that scored it died, perhaps out of memory", 0.0
+                )
+
+
+def _import_dask() -> Any:
+    try:
+        distributed = importlib.import_module("distributed")
+    except ImportError as error:
+        raise UsageError("--scheduler needs Dask: install dtcseg[cluster]") from error
+    for name in list(logging.Logger.manager.loggerDict):
+        if name.partition(".")[0] == "distributed":  # it would print tracebacks; what matters becomes a reason here
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+    return distributed
+
+
+def _submitted(
+    client: Any, jobs: Sequence[SlideJob], config: ScoreConfig, scorer: Scorer | None, listener: Listener
+) -> Generator[tuple[SlideJob, Outcome | None]]:
+    """Run one task a slide, and yield each as it ends; without an outcome where its worker died."""
+    futures = {}
+    for job in jobs:
+        key = f"dtcseg-{secrets.token_hex(8)}"
+        futures[client.submit(_cluster_task, job, config, scorer, retries=0, key=key)] = job
+        listener.started(job.name)
+    with client.as_current():
+        completed = _import_dask().as_completed(list(futures))
+    try:
+        for future in completed:
+            job = futures.pop(future)
+            yield job, _cluster_outcome(future, job)
+            future.release()
+    finally:
+        if futures:
+            with suppress(OSError, RuntimeError):  # the scheduler may be gone
+                client.cancel(list(futures), force=True)
 
 
 def _cluster_task(job: SlideJob, config: ScoreConfig, scorer: Scorer | None) -> Outcome:
     return score_one(job, config, scorer, lambda share: None)
 
 
-def _cluster_outcome(future: Any, job: SlideJob) -> Outcome:
+def _cluster_outcome(future: Any, job: SlideJob) -> Outcome | None:
     try:
         outcome = future.result()
     except UsageError:
@@ -187,7 +215,9 @@ def _cluster_outcome(future: Any, job: SlideJob) -> Outcome:
     except Exception as error:  # a lost worker or scheduler, or a task that could not be sent
         kind = type(error).__name__
         if kind == "KilledWorker":
-            return Outcome(job, None, "the cluster worker that scored it died, perhaps for want of memory", 0.0)
+            return None
+        if "Cancelled" in kind:
+            return Outcome(job, None, "the Dask scheduler was lost; the same command goes on with what is missing", 0.0)
         return Outcome(job, None, one_line(f"the cluster did not finish it ({kind}: {error})"), 0.0)
     return Outcome(job, outcome.score, outcome.reason, outcome.seconds)
 

@@ -72,7 +72,7 @@ def slide_score(candidates=(), mnc=500_000, area_mm2=240.0, qc=(), **changes) ->
 
 def score_by_name(name: str) -> SlideScore:
     """What is on a slide follows from its name, by a hash that is the same in every process."""
-    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    rng = np.random.default_rng(zlib.crc32(name.encode("utf-8", "surrogateescape")))
     cells = [
         candidate(
             x_px=float(rng.uniform(100, 39_000)),

@@ -49,6 +49,8 @@ CALL_COLOURS: dict[Call, tuple[int, int, int]] = {
 }
 _NAMESPACE = uuid.UUID("6f2b7a54-6c0f-5d0e-9a3b-1d7c4e5f8a90")
 _GRID_PX = 0.01
+QUPATH_OFFSET_PX = 0.5
+"""QuPath counts from the corner of the first pixel, dtcseg from its centre."""
 
 
 def cell_uuids(slide: str, candidates: Sequence[Candidate]) -> list[str]:
@@ -129,7 +131,7 @@ def _feature(number: int, cell: Candidate, name: str, mpp_um: float) -> dict[str
 
 
 def simple_ring(cell: Candidate, mpp_um: float) -> list[list[float]]:
-    """Make the outline one closed ring without self-crossings, counter-clockwise as GeoJSON wants it.
+    """Make the outline one closed ring in QuPath's pixels, without self-crossings, counter-clockwise as GeoJSON wants.
 
     An outline that crosses itself keeps its largest part; one without an area becomes a circle of the cell's diameter.
     """
@@ -139,6 +141,7 @@ def simple_ring(cell: Candidate, mpp_um: float) -> list[list[float]]:
     if polygon is None:
         radius_px = max(cell.diameter_um / mpp_um / 2.0 if math.isfinite(cell.diameter_um) else 0.0, 1.0)
         polygon = shapely.set_precision(Point(cell.x_px, cell.y_px).buffer(radius_px, quad_segs=4), _GRID_PX)
+    polygon = shapely.transform(polygon, lambda points: points + QUPATH_OFFSET_PX)
     ring = shapely.geometry.polygon.orient(shapely.normalize(polygon)).exterior.coords
     return [[round(x, 2) + 0.0, round(y, 2) + 0.0] for x, y in ring]
 

@@ -4,9 +4,10 @@ Order of events when a slide is written, so that kill -9 at any moment leaves th
 
 1. all its files are written and forced to disk in `RESULTS/.partial/`, `slide.json` last;
 2. a new slide: the whole folder is renamed into its place in one step;
-3. a slide scored again, whose folder holds verdicts that must stay where they are: the old `slide.json` is removed
-   first (from here on the slide counts as missing and would be scored again), then the other old files, then the new
-   ones are renamed in, `slide.json` last (from here on the slide is complete).
+3. a slide scored again, whose folder holds verdicts that must stay where they are: the old `slide.json` is moved
+   out first (from here on the slide counts as missing and would be scored again), then the other old files, then the
+   new ones are moved in, `slide.json` last (from here on the slide is complete). An error on the way, unlike a kill,
+   leaves time to put the old ones back.
 
 A slide is done if and only if its `slide.json` is there and can be read. `verdicts/` is created, never touched again.
 """
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 SLIDE_FILES = ("cells.csv", "cells.geojson", "nuclei.parquet")
 RECORD = "slide.json"
+_PARTS = ("crops", *SLIDE_FILES, RECORD)
 _TOP_FILES = ("run.json", "slides.csv", "patients.csv", "report.html")
 _LONGEST_NAME = 240
 _REPORT_SHARE = 0.05
@@ -154,7 +156,7 @@ class ResultsFolder:
             try:
                 _fill(stage, contents, crops)
                 if place.is_dir():
-                    _replace_content(stage, place)
+                    _replace_content(stage, place, self._partial / "old")
                 else:
                     os.rename(stage, place)
                 sync_folder(self.root)
@@ -277,18 +279,23 @@ def _fill(stage: Path, contents: dict[str, bytes], crops: Sequence[bytes]) -> No
     sync_folder(stage)
 
 
-def _replace_content(stage: Path, place: Path) -> None:
-    (place / RECORD).unlink(missing_ok=True)
-    sync_folder(place)
-    shutil.rmtree(place / "crops", ignore_errors=True)
-    for name in SLIDE_FILES:
-        (place / name).unlink(missing_ok=True)
+def _replace_content(stage: Path, place: Path, aside: Path) -> None:
+    """Put new files in the place of old ones; where that fails, the old ones come back."""
+    aside.mkdir()
     (place / "verdicts").mkdir(exist_ok=True)
-    if (stage / "crops").is_dir():
-        os.rename(stage / "crops", place / "crops")
-    for name in (*SLIDE_FILES, RECORD):
-        os.replace(stage / name, place / name)
-    sync_folder(place)
+    moves = [(place / name, aside / name) for name in reversed(_PARTS)]  # the old record goes first …
+    moves += [(stage / name, place / name) for name in _PARTS]  # … and the new one comes last
+    moved = []
+    try:
+        for source, target in moves:
+            if source.exists():
+                os.rename(source, target)
+                moved.append((source, target))
+        sync_folder(place)
+    except BaseException:
+        for source, target in reversed(moved):
+            os.rename(target, source)
+        raise
 
 
 def refresh(root: Path) -> Path:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 RESULTS_VERSION = 1
 """Raised whenever the same slide, weights and settings give other results, so that old ones are made again."""
 
-NOT_ASSESSABLE = "not assessable"
+NOT_ASSESSABLE = "not_assessable"
 """The qc flag of a slide on which a negative result means nothing."""
 
 
@@ -110,6 +110,11 @@ class SlideRecord:
     def assessable(self) -> bool:
         """Whether nothing found would mean anything."""
         return self.mnc > 0 and self.area_mm2 > 0 and NOT_ASSESSABLE not in self.qc
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Its qc flags as a person reads them: `blurred:23%` is "blurred 23%"."""
+        return tuple(flag.replace("_", " ").replace(":", " ") for flag in self.qc)
 
     @property
     def rate(self) -> Rate | None:

@@ -47,4 +47,4 @@ def _cells(row: Row) -> tuple[str, ...]:
         reason = one_line(row.reason)
         return name, "", "", "failed", reason if len(reason) <= _LONGEST_QC else f"{reason[: _LONGEST_QC - 1]}…"
     rate = "-" if row.rate is None else str(row.rate)
-    return name, f"{row.mnc:,}".replace(",", " "), str(row.tumour), rate, short("; ".join(row.qc), _LONGEST_QC)
+    return name, f"{row.mnc:,}".replace(",", " "), str(row.tumour), rate, short("; ".join(row.remarks), _LONGEST_QC)

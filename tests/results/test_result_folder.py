@@ -164,9 +164,11 @@ def test_broken_run_json_is_no_obstacle(tmp_path, text):
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a\\b", ".hidden", "run.json", "slides.csv", "x" * 255])
 def test_nothing_escapes_the_folder(tmp_path, name):
-    with ResultsFolder(tmp_path / "out") as folder:
-        with pytest.raises(SlideError, match="cannot be the name of a results folder"):
-            write(folder, replace(job_of(tmp_path), name=name))
+    with (
+        ResultsFolder(tmp_path / "out") as folder,
+        pytest.raises(SlideError, match="cannot be the name of a results folder"),
+    ):
+        write(folder, replace(job_of(tmp_path), name=name))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "slides"]
     assert not list((tmp_path / "out").iterdir())
 

@@ -102,11 +102,11 @@ def test_slide_without_cells_is_a_valid_result(record):
     assert row["qc"] == ""
 
 
-@pytest.mark.parametrize("score", [{"mnc": 0}, {"area_mm2": 0.0}, {"qc": ("out of focus", "not assessable")}])
+@pytest.mark.parametrize("score", [{"mnc": 0}, {"area_mm2": 0.0}, {"qc": ("blurred:62%", "not_assessable")}])
 def test_slide_that_cannot_be_judged_has_no_rate(record, score):
     (row,) = rows(slides_csv([record(**score)]))
     assert row["status"] == "done"
-    assert "not assessable" in row["qc"].split("; ")
+    assert "not_assessable" in row["qc"].split("; ")
     assert row["per_million"] == row["per_million_low"] == row["per_million_high"] == ""
 
 
@@ -148,13 +148,13 @@ def test_unnamed_slide_is_not_the_patient_of_its_name(record):
 
 def test_bad_slides_neither_thin_nor_hide(record):
     good = record("a", 0, mnc=1_000_000, job={"patient": "P"})
-    bad = record("b", 0, mnc=1_000_000, qc=("not assessable",), job={"patient": "P"})
+    bad = record("b", 0, mnc=1_000_000, qc=("not_assessable",), job={"patient": "P"})
     (patient,) = by_patient([good, bad])
     assert (patient.slides, patient.not_assessable, patient.mnc) == (1, 1, 1_000_000)
     assert patient.result == "not detected, < 3.00 per 10^6 (95 %)"
     (patient,) = by_patient([bad])
     assert (patient.result, patient.rate) == ("not assessable", None)
-    found = record("c", 1, mnc=1_000_000, qc=("not assessable",), job={"patient": "P"})
+    found = record("c", 1, mnc=1_000_000, qc=("not_assessable",), job={"patient": "P"})
     (patient,) = by_patient([good, found])
     assert (patient.result, patient.dtc, patient.mnc) == ("DTC detected", 1, 2_000_000)
     (patient,) = by_patient([record("d", 1, mnc=0)])
