@@ -18,6 +18,7 @@ PIP := $(RUN) -m pip --disable-pip-version-check
 KEY := $(shell { cat pyproject.toml; echo '$(TORCH)'; } | cksum | cut -d ' ' -f 1)
 CORE := $(VENV)/.dtcseg-core-$(KEY)
 DEV := $(VENV)/.dtcseg-dev-$(KEY)
+LOWEST := .venv-lowest
 
 ifeq ($(shell uname -s),Linux)
 # A display of its own with Mesa's software OpenGL: the same on every machine, and no window in the user's way.
@@ -27,7 +28,7 @@ endif
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup setup-dev system lint format typecheck pytest wheel clean distclean
+.PHONY: help demo test test-lowest setup setup-dev system lint format typecheck pytest wheel clean distclean
 
 help: ## name the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -61,15 +62,22 @@ typecheck: $(DEV) ## mypy --strict
 pytest: $(DEV) ## the tests alone
 	$(DISPLAYED) $(RUN) -m pytest $(PYTEST_ARGS)
 
+test-lowest: ## the tests without a window on the oldest libraries pyproject.toml allows (Python 3.11)
+	test -x $(LOWEST)/bin/python || bash scripts/make_venv.sh python3.11 $(LOWEST)
+	$(LOWEST)/bin/python scripts/lowest.py pyproject.toml > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip --disable-pip-version-check install --constraint $(LOWEST)/constraints.txt \
+		--editable ".[cluster]" pytest hypothesis psutil
+	$(LOWEST)/bin/python -m pytest -o filterwarnings= --ignore tests/napari_plugin --ignore tests/test_packaging.py $(PYTEST_ARGS)
+
 wheel: $(DEV) ## build the wheel into dist/
 	$(RUN) -m build --wheel
 
 clean: ## remove what was built and measured, keep the environment
 	rm -rf build dist demo_results *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+	find . -path './.venv*' -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean ## the environment too
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(LOWEST)
 
 $(RUN):
 	bash scripts/make_venv.sh "$(PYTHON)" "$(VENV)"
