@@ -84,7 +84,7 @@ class TiffSlide(FileSlide):
         # One file is one slide: an OME-TIFF may name others, anywhere on the disk, which are not followed.
         tif = self._tif = tifffile.TiffFile(self.path, _multifile=False)
         with self.path.open("rb") as file:
-            if not tif.is_ndpi and is_cut_off(file, self.path.stat().st_size):
+            if is_cut_off(file, self.path.stat().st_size, is_ndpi=tif.is_ndpi):
                 raise DamagedSlide(self.path, f"is truncated: some of its pages are missing; {ASK_FOR_COPY}")
         if not tif.pages:
             raise DamagedSlide(self.path, f"holds no image; {ASK_FOR_COPY}")

@@ -256,35 +256,45 @@ def check_page(path: Path, page: Any) -> None:
         raise UnsuitableSlide(path, f"has {name} colours, and grey or RGB are needed; export it as RGB")
 
 
-def is_cut_off(file: BinaryIO, size: int) -> bool:
+def is_cut_off(file: BinaryIO, size: int, *, is_ndpi: bool) -> bool:
     """Whether the list of pages, or the text of one, points behind the end of the file.
 
-    The library skips both with no more than a line in its log; a scan then loses its channels or its pixel size.
-    Only for classic TIFF and BigTIFF: an NDPI looks like the one and counts like the other.
+    The library skips both with no more than a line in its log; a scan then loses levels, channels or its pixel size.
+
+    Parameters
+    ----------
+    file : binary file
+        At its start.
+    size : int
+        Of the file, in bytes.
+    is_ndpi : bool
+        The file looks like classic TIFF, and its page offsets have 64 bits all the same.
     """
     head = file.read(16)
     order = "<" if head[:2] == b"II" else ">"
     big = struct.unpack(order + "H", head[2:4])[0] == _BIG_VERSION
-    number, count_bytes, entry_bytes = ("Q", 8, 20) if big else ("I", 2, 12)
-    width = struct.calcsize(number)
-    (offset,) = struct.unpack(order + number, head[8:16] if big else head[4:8])
+    value, count_bytes, entry_bytes = ("Q", 8, 20) if big else ("I", 2, 12)
+    pointer = "Q" if big or is_ndpi else "I"
+    pointer_bytes, width = struct.calcsize(pointer), struct.calcsize(value)
+    start = 8 if big else 4
+    (offset,) = struct.unpack(order + pointer, head[start : start + pointer_bytes])
     seen: set[int] = set()
-    while offset:
-        if offset in seen or offset + count_bytes > size:
-            return offset not in seen
+    while offset and offset not in seen:
+        if offset + count_bytes > size:
+            return True
         seen.add(offset)
         file.seek(offset)
         (count,) = struct.unpack(order + ("Q" if big else "H"), file.read(count_bytes))
         table_bytes = count * entry_bytes
-        if offset + count_bytes + table_bytes + width > size:
+        if offset + count_bytes + table_bytes + pointer_bytes > size:
             return True
-        table = file.read(table_bytes + width)
-        for at in range(0, table_bytes, entry_bytes):
+        table = file.read(table_bytes + pointer_bytes)
+        for at in range(0, 0 if is_ndpi else table_bytes, entry_bytes):
             code, kind = struct.unpack(order + "HH", table[at : at + 4])
-            length, start = struct.unpack(order + number * 2, table[at + 4 : at + 4 + 2 * width])
-            if code == _DESCRIPTION and kind == _ASCII and length > width and start + length > size:
+            length, place = struct.unpack(order + value * 2, table[at + 4 : at + 4 + 2 * width])
+            if code == _DESCRIPTION and kind == _ASCII and length > width and place + length > size:
                 return True
-        (offset,) = struct.unpack(order + number, table[table_bytes:])
+        (offset,) = struct.unpack(order + pointer, table[table_bytes:])
     return False
 
 
