@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from dtcseg_training.fields import ArraySlide
 
 from dtcseg.slide import Level
 from dtcseg.working import plan_grid, read_working
-from dtcseg_training.fields import ArraySlide
 
 RNG = np.random.default_rng(5)
 

@@ -60,7 +60,9 @@ def test_tiles_find_what_the_whole_image_holds(screen, tile, shift):
     x = planes(size, size, seed=4)
 
     def padded(t):
-        full = torch.zeros(1, 3, *(-(-(s + 2 * t.halo) // SCREEN_STRIDE_PX) * SCREEN_STRIDE_PX for s in (t.height, t.width)))
+        full = torch.zeros(
+            1, 3, *(-(-(s + 2 * t.halo) // SCREEN_STRIDE_PX) * SCREEN_STRIDE_PX for s in (t.height, t.width))
+        )
         top, left = t.y - t.halo, t.x - t.halo
         y0, x0 = max(top, 0), max(left, 0)
         part = x[:, :, y0 : top + full.shape[2], x0 : left + full.shape[3]]

@@ -38,7 +38,7 @@ def test_no_half_file_is_left(weights):
 
 
 def test_unknown_name_and_missing_file():
-    with pytest.raises(UsageError, match="neither a .safetensors file nor one of"):
+    with pytest.raises(UsageError, match=r"neither a \.safetensors file nor one of"):
         resolve("nosuch")
     with pytest.raises(UsageError, match="no such file"):
         resolve("nosuch.safetensors")

@@ -1,0 +1,152 @@
+"""The main road on whole slides: the same cells whatever the cut, nothing on glass, and bad parts said."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import tifffile
+from dtcseg_training.simulate import draw_slide_spec, write_slide
+
+import dtcseg.score
+from dtcseg.config import ScoreConfig, SlideJob
+from dtcseg.errors import UnsuitableSlide
+from dtcseg.score import score_slide
+from dtcseg.screen import screen_slide
+
+
+def job(path, **more):
+    return SlideJob(name=path.name.split(".")[0], files=(path,), **more)
+
+
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory):
+    """A slide of 2.4 mm with a round spot, red stain, enriched; and its truth."""
+    path = tmp_path_factory.mktemp("slides") / "red.ome.tif"
+    spec = draw_slide_spec(np.random.default_rng(5), stain="fast_red", mpp_um=0.5, size_px=(4200, 4700), enriched=True)
+    spec = replace(spec, density_per_mm2=1500.0, optics=replace(spec.optics, defocus_um=0.0))
+    return path, write_slide(path, spec, seed=5)
+
+
+@pytest.fixture(scope="module")
+def reference(slide, tmp_path_factory):
+    return score_slide(job(slide[0]), ScoreConfig(out=tmp_path_factory.mktemp("out")))
+
+
+def assert_same(a, b):
+    np.testing.assert_array_equal(a.nuclei_px, b.nuclei_px)
+    assert a.candidates == b.candidates
+    for one, other in zip(a.candidates, b.candidates, strict=True):
+        np.testing.assert_array_equal(one.outline_px, other.outline_px)
+    assert (a.area_mm2, a.qc, a.excluded_mm2, a.mnc) == (b.area_mm2, b.qc, b.excluded_mm2, b.mnc)
+
+
+def test_counts_and_calls_agree_with_the_truth(slide, reference):
+    truth = slide[1]
+    assert reference.stain in ("fast_red", "new_fuchsin")
+    assert reference.mnc == pytest.approx(len(truth.nuclei_px), rel=0.05)
+    assert reference.mnc_low < len(truth.nuclei_px) < reference.mnc_high
+    tumour = [c for c in truth.cells if c.call == "tumour"]
+    called = np.array([(c.x_px, c.y_px) for c in reference.candidates if c.call == "tumour"])
+    found = [c for c in tumour if np.hypot(*(called - (c.x_px, c.y_px)).T).min() < c.diameter_um]
+    assert len(tumour) >= 10
+    assert len(found) >= 0.9 * len(tumour)
+    assert len(called) <= 1.15 * len(tumour)
+
+
+def test_candidates_are_sorted_and_outlined(reference):
+    scores = [c.score for c in reference.candidates]
+    assert scores == sorted(scores, reverse=True)
+    for c in reference.candidates:
+        ring = c.outline_px
+        assert (ring[0] == ring[-1]).all()
+        assert ring[:, 0].min() <= c.x_px <= ring[:, 0].max()
+        assert 3.5 < c.diameter_um < 75
+        assert 0 <= c.ck_over_nucleus <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tile_px", [512, 2048])
+@pytest.mark.parametrize("batch", [1, 8])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_cut_does_not_matter(slide, reference, tile_px, batch, workers, tmp_path):
+    config = ScoreConfig(out=tmp_path, tile_px=tile_px, batch=batch, workers=workers)
+    assert_same(score_slide(job(slide[0]), config), reference)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shift", [(344, 344), (-344, 176)])
+def test_a_shifted_tile_grid_finds_the_same_cells(slide, reference, shift, tmp_path, monkeypatch):
+    monkeypatch.setattr(dtcseg.score, "screen_slide", partial(screen_slide, shift_px=shift))
+    assert_same(score_slide(job(slide[0]), ScoreConfig(out=tmp_path)), reference)
+
+
+@pytest.mark.parametrize("level", [255, 243, 200])
+def test_blank_slide_has_no_cells_and_says_so(tmp_path, level):
+    path = tmp_path / "blank.tif"
+    noise = np.random.default_rng(0).normal(0, 1.5, (3000, 3000, 3))
+    pixels = np.clip(level + noise, 0, 255).astype(np.uint8)
+    tifffile.imwrite(path, pixels, tile=(512, 512), photometric="rgb", compression="jpeg")
+    score = score_slide(job(path, mpp_um=0.5, mpp_source="flag"), ScoreConfig(out=tmp_path))
+    assert score.mnc == 0
+    assert score.candidates == ()
+    assert score.qc[0] in ("no_spot", "not_assessable")
+
+
+def blurred(pixels, sigma_px):
+    from scipy import ndimage
+
+    return ndimage.gaussian_filter(pixels, (sigma_px, sigma_px, 0))
+
+
+def test_slide_out_of_focus_is_no_negative(tmp_path, slide):
+    path = tmp_path / "blurred.tif"
+    with tifffile.TiffFile(slide[0]) as tif:
+        pixels = tif.series[0].levels[0].asarray()[1000:3000, 1300:3300]
+    tifffile.imwrite(path, blurred(pixels, 12), tile=(512, 512), photometric="rgb")
+    score = score_slide(job(path, mpp_um=0.5, mpp_source="flag"), ScoreConfig(out=tmp_path))
+    assert "not_assessable" in score.qc
+    assert score.area_mm2 < 0.2 * sum(score.excluded_mm2.values())
+
+
+def test_damaged_tiles_are_not_screened(tmp_path, slide, reference):
+    """Tiles whose JPEG data is overwritten: their area is excluded and named, cells elsewhere stay the same."""
+    path = tmp_path / "damaged.ome.tif"
+    data = bytearray(slide[0].read_bytes())
+    with tifffile.TiffFile(slide[0]) as tif:
+        for level in tif.series[0].levels:
+            page = level.keyframe
+            across = -(-page.imagewidth // page.tilewidth)
+            scale = tif.series[0].levels[0].keyframe.imagewidth // page.imagewidth
+            column, row = (int(2200 / scale) // page.tilewidth for _ in range(2))
+            offset, count = page.dataoffsets[row * across + column], page.databytecounts[row * across + column]
+            if scale <= 2:
+                data[offset : offset + count] = bytes(count)
+    path.write_bytes(data)
+    score = score_slide(job(path), ScoreConfig(out=tmp_path))
+    assert score.excluded_mm2["unreadable"] > 0.05
+    assert any(flag.startswith("unreadable") for flag in score.qc)
+    assert score.mnc < reference.mnc
+    kept = {tuple(p) for p in score.nuclei_px.tolist()}
+    far = [tuple(p) for p in reference.nuclei_px.tolist() if np.abs(np.asarray(p) - 2200).max() > 1400]
+    assert len(far) > 100
+    assert len(kept.intersection(far)) >= 0.995 * len(far)
+
+
+def test_stain_that_cannot_be(slide, tmp_path):
+    with pytest.raises(UnsuitableSlide, match="brightfield"):
+        score_slide(job(slide[0], stain="if", stain_source="flag"), ScoreConfig(out=tmp_path))
+
+
+@pytest.mark.parametrize("mpp", [0.05, 2.0])
+def test_pixel_size_out_of_range(slide, tmp_path, mpp):
+    with pytest.raises(UnsuitableSlide, match="--mpp"):
+        score_slide(job(slide[0], mpp_um=mpp, mpp_source="flag"), ScoreConfig(out=tmp_path))
+
+
+def test_dark_rgb_image_is_no_brightfield_slide(tmp_path):
+    path = tmp_path / "dark.tif"
+    pixels = np.random.default_rng(0).integers(0, 20, (600, 600, 3)).astype(np.uint8)
+    tifffile.imwrite(path, pixels, tile=(256, 256), photometric="rgb")
+    with pytest.raises(UnsuitableSlide, match="dark all over"):
+        score_slide(job(path, mpp_um=0.5, mpp_source="flag"), ScoreConfig(out=tmp_path))
