@@ -204,12 +204,21 @@ def _of_file(path: Path) -> list[SlideJob | SlideFailure]:
 
 def _of_folder(folder: Path) -> list[SlideJob | SlideFailure]:
     found: list[SlideJob | SlideFailure] = []
+    listed: set[str] = set()
     table = folder / TABLE
     if table.is_file():
         found += _of_table(folder, table)
-    listed = {_key(file) for one in found for file in (one.files if isinstance(one, SlideJob) else (one.file,))}
+        # Files of a slide that fails are listed too: they are no samples of their own.
+        listed = {key for row in read_table(table) if (key := _listed_key(folder, row))}
     plain = [SlideJob(name=result_name(path), files=(path,)) for path in _slides_in(folder) if _key(path) not in listed]
     return sorted([*found, *plain], key=lambda one: (one.name.casefold(), one.name))
+
+
+def _listed_key(folder: Path, row: Row) -> str:
+    try:
+        return _key(_file_of(folder, row)) if row["file"] else ""
+    except _RowError:
+        return ""
 
 
 def _slides_in(folder: Path) -> list[Path]:
