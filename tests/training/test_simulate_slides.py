@@ -118,7 +118,7 @@ def _render_window(scene, size):
             for item in scene.items(row, column, 40.0):
                 items.setdefault(item.seed, item)
     inner = scene._scene
-    canvas = inner.grid.canvas(inner.bank, 0, 0, size, size, 30)
+    canvas = inner.canvas(0, 0, size, size)
     for item in items.values():
         inner.draw(canvas, item, -1)
     return inner.expose(inner.light(canvas, 0, 0, (size, size)), np.random.default_rng(0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -147,6 +148,8 @@ class Canvas:
         Pixels, margins included.
     mpp_um : float
         Pixel size.
+    fluorescent : bool
+        Whether light is emitted (CD45 and glow count) or absorbed (colours count).
     top, left : int
         Number of the first row and column in the endless pixel grid of the slide.
     shift_um : float
@@ -167,9 +170,19 @@ class Canvas:
     """
 
     def __init__(
-        self, height: int, width: int, mpp_um: float, bank: Bank, *, top: int = 0, left: int = 0, shift_um: float = 0.0
+        self,
+        height: int,
+        width: int,
+        mpp_um: float,
+        bank: Bank,
+        *,
+        fluorescent: bool,
+        top: int = 0,
+        left: int = 0,
+        shift_um: float = 0.0,
     ) -> None:
         self.mpp_um = mpp_um
+        self.fluorescent = fluorescent
         self.top = top
         self.left = left
         self.shift_um = shift_um
@@ -224,21 +237,30 @@ class Patch:
 
     def polar(self, shape: Shape) -> tuple[FloatArray, FloatArray]:
         """Depth below the edge (µm, negative outside) and relative radius (1 at the edge), float32."""
-        dx = self.x_um - np.float32(shape.x_um)
-        dy = self.y_um - np.float32(shape.y_um)
+        return self.around(shape.x_um, shape.y_um)(shape.radii_um)
+
+    def around(self, x_um: float, y_um: float) -> Callable[[npt.NDArray[np.float64]], tuple[FloatArray, FloatArray]]:
+        """Prepare `polar` for several shapes around one centre: call the result with the radii of each."""
+        dx = self.x_um - np.float32(x_um)
+        dy = self.y_um - np.float32(y_um)
         distance = np.sqrt(dx * dx + dy * dy)
-        place = np.arctan2(dy, dx)
-        place *= np.float32(LUT / (2 * np.pi))
-        place += np.float32(LUT)
-        index = place.astype(np.intp)
-        place -= index
-        radii = shape.radii_um
-        table = np.concatenate([radii[LUT // 2 :], radii, radii[: LUT // 2 + 2]]).astype(np.float32)
-        steps = np.diff(table, append=table[-1:])
-        index -= LUT // 2
-        edge = table.take(index)
-        edge += steps.take(index) * place
-        return edge - distance, distance / edge
+        turn = np.arctan2(dy, dx)
+        turn *= np.float32(LUT / (2 * np.pi))
+        turn += np.float32(LUT // 2)
+        lower = turn.astype(np.intp)
+        turn -= lower
+
+        def polar(radii_um: npt.NDArray[np.float64]) -> tuple[FloatArray, FloatArray]:
+            table = np.empty(LUT + 2, np.float32)
+            table[: LUT // 2] = radii_um[LUT // 2 :]
+            table[LUT // 2 : LUT] = radii_um[: LUT // 2]
+            table[LUT:] = table[:2]
+            edge = (table[1:] - table[:-1]).take(lower)
+            edge *= turn
+            edge += table.take(lower)
+            return edge - distance, distance / edge
+
+        return polar
 
     def noise(self, name: str, rng: np.random.Generator) -> FloatArray:
         """Unit-variance noise of one grain size over the window."""
@@ -246,8 +268,13 @@ class Patch:
 
     def soft(self, depth_um: FloatArray, edge_um: float) -> FloatArray:
         """Antialiased membership: 0 outside, 1 inside, a smooth ramp as wide as `edge_um` and at least a pixel."""
-        ramp = np.clip(depth_um / np.float32(max(edge_um, self.mpp_um)) + np.float32(0.5), 0.0, 1.0)
-        smooth: FloatArray = ramp * ramp * (np.float32(3.0) - np.float32(2.0) * ramp)
+        ramp = depth_um * np.float32(1.0 / max(edge_um, self.mpp_um))
+        ramp += np.float32(0.5)
+        np.maximum(ramp, 0, out=ramp)
+        np.minimum(ramp, 1, out=ramp)
+        smooth: FloatArray = np.float32(3.0) - np.float32(2.0) * ramp
+        smooth *= ramp
+        smooth *= ramp
         return smooth
 
     def add(self, plane: FloatArray, amount: FloatArray) -> None:
@@ -255,11 +282,15 @@ class Patch:
         plane[self._onto] += amount[self._part]
 
     def add_colour(self, amount: FloatArray, vector: tuple[float, float, float]) -> None:
-        """Add optical density of one colour."""
+        """Add optical density of one colour; nothing to see in fluorescence."""
+        if self.canvas.fluorescent:
+            return
         self.canvas.colour[self._onto] += amount[self._part][..., None] * np.asarray(vector, np.float32)
 
     def add_glow(self, amount: FloatArray, channels: tuple[float, float, float]) -> None:
-        """Add light in the three fluorescence channels."""
+        """Add light in the three fluorescence channels; nothing to see in brightfield."""
+        if not self.canvas.fluorescent:
+            return
         self.canvas.glow[self._onto] += amount[self._part][..., None] * np.asarray(channels, np.float32)
 
     def mark(self, labels: npt.NDArray[np.int32], inside: npt.NDArray[np.bool_], number: int) -> None:

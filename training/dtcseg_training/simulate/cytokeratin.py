@@ -146,7 +146,8 @@ def draw_tumour(
     if patch is None:
         return drawn
     edge = own_blur(look, rng)
-    depth, inside = paint_cytoplasm(patch, cell, look, rng, edge, 1.5 * look.cytoplasm, 0.2)
+    depth, from_middle = patch.polar(cell)
+    inside = paint_cytoplasm(patch, (depth, from_middle), rng, edge, 1.5 * look.cytoplasm, 0.2)
     nuclear_depth, relative = patch.polar(nucleus)
     coarse = str(rng.choice(["fine", "mid", "coarse"], p=[0.2, 0.5, 0.3]))
     chromatin = Chromatin(
@@ -183,15 +184,9 @@ def draw_uninterpretable(
         return _draw_apoptotic(canvas, x, y, rng, number, od)
     radius = rng.uniform(5, 13)
     ghost = kind == "degenerate_ghost"
-    cell = blob(
-        rng,
-        x,
-        y,
-        radius,
-        elongation=rng.uniform(1, 1.5 if ghost else 2.6),
-        roughness=rng.uniform(0.12, 0.25),
-        harmonics=14,
-    )
+    ragged = rng.uniform(0.05, 0.15) if ghost else rng.uniform(0.12, 0.25)
+    long = rng.uniform(1, 1.5 if ghost else 2.6)
+    cell = blob(rng, x, y, radius, elongation=long, roughness=ragged, harmonics=14)
     diameter = 2 * float(np.sqrt(cell.area_um2 / np.pi))
     patch = canvas.patch(x, y, cell.reach_um + 4)
     if patch is None:
@@ -199,7 +194,8 @@ def draw_uninterpretable(
     depth, _ = patch.polar(cell)
     inside = patch.soft(depth + np.float32(0.7) * patch.noise("coarse", rng), rng.uniform(1.0, 3.0))
     holes = np.clip(1.2 - np.maximum(patch.noise("large", rng), 0) * np.float32(rng.uniform(0.3, 1.0)), 0.1, 1.2)
-    amount = stain_texture(patch, str(rng.choice(["granular", "patchy", "dotted"])), depth, radius, rng)
+    textures = ("patchy", "solid", "solid") if ghost else ("granular", "patchy", "dotted")
+    amount = stain_texture(patch, str(rng.choice(textures)), depth, radius, rng)
     smudge = blob(
         rng, x, y, radius * rng.uniform(0.4, 0.75), elongation=rng.uniform(1, 1.8), roughness=0.2, harmonics=10
     )
@@ -252,7 +248,8 @@ def draw_haematopoietic(
     if patch is None:
         return Drawn(diameter, (nx, ny), area, 0.0, "haematopoietic", kind, cell.ring())
     edge = own_blur(look, rng)
-    depth, inside = paint_cytoplasm(patch, cell, look, rng, edge, 1.3 * look.cytoplasm, 0.15)
+    depth, from_middle = patch.polar(cell)
+    inside = paint_cytoplasm(patch, (depth, from_middle), rng, edge, 1.3 * look.cytoplasm, 0.15)
     paint_cd45(patch, depth, inside, rng, 0.25 if kind == "plasma_reactive" else 1.0)
     if kind == "granulocyte_reactive":
         nuclear_depth, relative = lobes(patch, segmented_nucleus(rng, nx, ny, int(rng.integers(2, 4)), band=False))

@@ -140,7 +140,9 @@ class Grid:
         """Place of the centre of the first canvas pixel, the first image pixel's being 0."""
         return 0.5 * (self.canvas_mpp_um - self.mpp_um)
 
-    def canvas(self, bank: Bank, top: int, left: int, height: int, width: int, margin: int) -> Canvas:
+    def canvas(
+        self, bank: Bank, top: int, left: int, height: int, width: int, margin: int, *, fluorescent: bool
+    ) -> Canvas:
         """Open a canvas that covers a window of image pixels with a margin of canvas pixels."""
         first_row, first_column = (top // self.up) * self.down, (left // self.up) * self.down
         rows = -(-(top + height) // self.up) * self.down - first_row
@@ -150,6 +152,7 @@ class Grid:
             columns + 2 * margin,
             self.canvas_mpp_um,
             bank,
+            fluorescent=fluorescent,
             top=first_row - margin,
             left=first_column - margin,
             shift_um=self.shift_um,
@@ -194,6 +197,12 @@ class Scene:
         share = np.stack([spec.staining.hematoxylin, spec.staining.chromogen]).astype(np.float64)
         other = np.cross(share[0], share[1])
         self._unmix = np.linalg.inv(np.concatenate([share, other[None] / np.linalg.norm(other)]))
+
+    def canvas(self, top: int, left: int, height: int, width: int) -> Canvas:
+        """Open an empty canvas for a window of the image and all whose light reaches into it."""
+        margin = optics_margin_px(self.spec, self.grid.canvas_mpp_um)
+        fluorescent = self.spec.stain == "if"
+        return self.grid.canvas(self.bank, top, left, height, width, margin, fluorescent=fluorescent)
 
     def draw(self, canvas: Canvas, item: Placed, number: int) -> Drawn:
         """Draw one object; its own seed decides everything random about it."""
@@ -289,8 +298,7 @@ def render_field(spec: FieldSpec, rng: np.random.Generator) -> Field:
     scene = Scene(spec, int(rng.integers(0, 2**62)))
     box = Box(-0.5 * spec.mpp_um, -0.5 * spec.mpp_um, width * spec.mpp_um, height * spec.mpp_um)
     items = place_field(rng, spec, box, MARGIN_UM)
-    margin = optics_margin_px(spec, scene.grid.canvas_mpp_um)
-    canvas = scene.grid.canvas(scene.bank, 0, 0, height, width, margin)
+    canvas = scene.canvas(0, 0, height, width)
     cells = scene.paint(canvas, items, box)
     image = compressed(scene.expose(scene.light(canvas, 0, 0, (height, width)), rng), spec)
     fluorescent = spec.stain == "if"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from dtcseg_training.simulate.canvas import Canvas, FloatArray, Patch, Shape, blob, notched
+from dtcseg_training.simulate.canvas import ANGLES, Canvas, FloatArray, Patch, blob, notched
 
 
 @dataclass(frozen=True)
@@ -134,13 +134,18 @@ def paint_nucleus(
     body = np.float32(1 + 0.4 * look.dome) - np.float32(look.dome) * np.minimum(relative * relative, 1)
     contrast = chromatin.clumps * look.chromatin * sharp * 1.5
     grain = patch.noise(chromatin.grain, rng)
-    body += np.float32(contrast) * (grain + np.float32(0.35) * np.maximum(grain - 0.8, 0))
-    body += np.float32(contrast * 0.5) * patch.noise("fine", rng)
+    texture = np.maximum(grain - np.float32(0.8), 0)
+    texture *= np.float32(0.35)
+    texture += grain
+    texture += np.float32(0.5) * patch.noise("fine", rng)
+    texture *= np.float32(contrast)
+    body += texture
     if rng.random() < 0.15 * look.irregular:
         body -= np.float32(1.6 * contrast + 0.1) * _cleft(patch, depth, rng)
     if chromatin.rim > 0:
         width = 0.3 + 0.5 * edge_um
-        body += np.float32(chromatin.rim * look.rim * sharp) * np.exp(-(((depth - width) / np.float32(width)) ** 2))
+        near = (depth - np.float32(width)) * np.float32(1 / width)
+        body += np.float32(chromatin.rim * look.rim * sharp) * np.exp(-near * near)
     for _ in range(chromatin.nucleoli):
         _nucleolus(patch, body, depth, rng)
     amount = chromatin.density * np.exp(rng.standard_normal() * look.spread)
@@ -174,18 +179,27 @@ def _nucleolus(patch: Patch, body: FloatArray, depth: FloatArray, rng: np.random
 
 
 def paint_cytoplasm(
-    patch: Patch, shape: Shape, look: Look, rng: np.random.Generator, edge_um: float, amount: float, granular: float
-) -> tuple[FloatArray, FloatArray]:
-    """Lay down pale cytoplasm and the CD45 of the membrane; returns depth and membership."""
-    depth, relative = patch.polar(shape)
-    inside = patch.soft(depth, edge_um)
-    body = np.float32(0.9) + np.float32(granular) * patch.noise("fine", rng) + 0.3 * np.float32(relative > 0.8)
-    patch.add(patch.canvas.cytoplasm, np.maximum(body, 0) * inside * np.float32(amount))
-    return depth, inside
+    patch: Patch,
+    polar: tuple[FloatArray, FloatArray],
+    rng: np.random.Generator,
+    edge: float,
+    od: float,
+    granular: float,
+) -> FloatArray:
+    """Lay down pale cytoplasm, a little denser near the membrane; returns membership (0..1)."""
+    depth, relative = polar
+    inside = patch.soft(depth, edge)
+    body = np.float32(granular) * patch.noise("fine", rng)
+    body += np.float32(0.9)
+    body += np.float32(0.3) * (relative > 0.8)
+    patch.add(patch.canvas.cytoplasm, np.maximum(body, 0) * inside * np.float32(od))
+    return inside
 
 
 def paint_cd45(patch: Patch, depth: FloatArray, inside: FloatArray, rng: np.random.Generator, amount: float) -> None:
-    """Lay down the leukocyte marker: a membrane, brighter at the edge, patchy."""
+    """Lay down the leukocyte marker: a membrane, brighter at the edge, patchy; only fluorescence shows it."""
+    if not patch.canvas.fluorescent:
+        return
     membrane = np.float32(0.45) + np.exp(-((depth / np.float32(0.9)) ** 2)) * np.float32(0.9)
     patchy = np.maximum(1 + np.float32(0.3) * patch.noise("coarse", rng), 0)
     patch.add(patch.canvas.leukocyte, membrane * inside * patchy * np.float32(amount * np.exp(rng.normal(0, 0.35))))
@@ -242,24 +256,25 @@ def draw_simple(canvas: Canvas, kind: str, x: float, y: float, rng: np.random.Ge
     nucleus = blob(rng, x, y, radius, elongation=rng.uniform(1, recipe.elongation), roughness=roughness)
     if recipe.notch[1] > 0:
         nucleus = notched(nucleus, rng, rng.uniform(*recipe.notch), rng.uniform(0.35, 0.8))
-    ratio = rng.uniform(*recipe.cell_ratio)
-    cell_radius = radius * ratio
+    cell_radius = radius * rng.uniform(*recipe.cell_ratio)
     way, angle = rng.uniform(*recipe.offset) * (cell_radius - radius), rng.random() * 2 * np.pi
     stretched = rng.uniform(1, 1 + (recipe.elongation - 1) * 0.8)
-    cell = blob(
-        rng, x + way * np.cos(angle), y + way * np.sin(angle), cell_radius * 1.03, elongation=stretched, roughness=0.05
-    )
-    patch = canvas.patch(x, y, way + cell.reach_um + 2)
+    around = blob(rng, x, y, cell_radius * 1.03, elongation=stretched, roughness=0.05).radii_um
+    cell = around + way * np.cos(ANGLES - angle)  # its contour as seen from the centre of the nucleus
+    patch = canvas.patch(x, y, float(cell.max()) + 2)
     drawn = Drawn(2 * cell_radius, (x, y), nucleus.area_um2)
     if patch is None:
         return drawn
     edge = own_blur(look, rng)
-    depth, inside = paint_cytoplasm(patch, cell, look, rng, edge, recipe.cytoplasm * look.cytoplasm, recipe.granular)
+    polar = patch.around(x, y)
+    depth, relative = polar(cell)
+    od = recipe.cytoplasm * look.cytoplasm
+    inside = paint_cytoplasm(patch, (depth, relative), rng, edge, od, recipe.granular)
     if recipe.cd45:
         paint_cd45(patch, depth, inside, rng, recipe.cd45)
     nucleoli = int(rng.integers(recipe.nucleoli[0], recipe.nucleoli[1] + 1))
     chromatin = Chromatin(rng.uniform(*recipe.density), recipe.clumps, recipe.grain, recipe.rim, nucleoli)
-    paint_nucleus(patch, *patch.polar(nucleus), chromatin, look, rng, edge, n)
+    paint_nucleus(patch, *polar(nucleus.radii_um), chromatin, look, rng, edge, n)
     return drawn
 
 
@@ -331,7 +346,8 @@ def draw_granulocyte(
     if patch is None:
         return Drawn(2 * cell_radius, (x, y), 30.0)
     edge = own_blur(look, rng)
-    depth, inside = paint_cytoplasm(patch, cell, look, rng, edge, 0.7 * look.cytoplasm, 0.25)
+    depth, relative = patch.polar(cell)
+    inside = paint_cytoplasm(patch, (depth, relative), rng, edge, 0.7 * look.cytoplasm, 0.25)
     paint_cd45(patch, depth, inside, rng, 0.6)
     if kind == "eosinophil":
         grains = np.maximum(patch.noise("fine", rng) + 0.6, 0) * inside
@@ -362,7 +378,8 @@ def draw_megakaryocyte(
     if patch is None:
         return Drawn(2 * cell_radius, (x, y), np.pi * nucleus_radius**2)
     edge = own_blur(look, rng) + 0.3
-    depth, inside = paint_cytoplasm(patch, cell, look, rng, edge, 1.4 * look.cytoplasm, 0.5)
+    depth, relative = patch.polar(cell)
+    inside = paint_cytoplasm(patch, (depth, relative), rng, edge, 1.4 * look.cytoplasm, 0.5)
     paint_cd45(patch, depth, inside, rng, 0.25)
     parts = [disc(rng, x, y, 0.55 * nucleus_radius, rng.uniform(1, 1.3))]
     for angle in rng.random() * 6 + np.linspace(0, 2 * np.pi, int(rng.integers(4, 9)), endpoint=False):
@@ -382,7 +399,8 @@ def draw_mitosis(canvas: Canvas, kind: str, x: float, y: float, rng: np.random.G
     if patch is None:
         return Drawn(2 * cell_radius, (x, y), 30.0)
     edge = own_blur(look, rng)
-    depth, inside = paint_cytoplasm(patch, cell, look, rng, edge, 1.2 * look.cytoplasm, 0.2)
+    depth, relative = patch.polar(cell)
+    inside = paint_cytoplasm(patch, (depth, relative), rng, edge, 1.2 * look.cytoplasm, 0.2)
     paint_cd45(patch, depth, inside, rng, 0.5)
     angle = rng.random() * np.pi
     gap = rng.choice([0.0, rng.uniform(1.6, 3.0)])

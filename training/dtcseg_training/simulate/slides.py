@@ -136,7 +136,7 @@ class SlideScene:
         top, left = row * self.block_px, column * self.block_px
         shape = min(self.block_px, spec.size_px[0] - top), min(self.block_px, spec.size_px[1] - left)
         margin = optics_margin_px(spec, scene.grid.canvas_mpp_um)
-        canvas = scene.grid.canvas(scene.bank, top, left, *shape, margin)
+        canvas = scene.canvas(top, left, *shape)
         box = self._box(row, column)
         owned = Box(box.x_um, box.y_um, shape[1] * spec.mpp_um, shape[0] * spec.mpp_um)
         cells = scene.paint(canvas, self.items(row, column, margin * canvas.mpp_um), owned)
