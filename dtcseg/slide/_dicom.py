@@ -127,7 +127,7 @@ class DicomSlide(FileSlide):
         streams are YCbCr: their colours would be wrong, and no error would tell.
         """
         tile_w, tile_h = self._tile
-        out = np.full((height_px, width_px, 3), 255, dtype=np.uint8)
+        out = np.empty((height_px, width_px, 3), dtype=np.uint8)
         for row in range(y_px // tile_h, (y_px + height_px - 1) // tile_h + 1):
             for column in range(x_px // tile_w, (x_px + width_px - 1) // tile_w + 1):
                 key = (level, row * (1 << 24) + column)

@@ -104,7 +104,7 @@ class TiffSlide(FileSlide):
         return _found_resolution(tif, series, images)
 
     def _build_levels(self, series: Any, layout: _Layout) -> None:
-        self._fill = 255 if layout.is_rgb else 0
+        fill = 255 if layout.is_rgb else 0
         self._dtype = series.keyframe.dtype
         candidates = [level for level in series.levels if _same_kind(series, level)]
         sizes = [_size(level) for level in candidates]
@@ -112,7 +112,7 @@ class TiffSlide(FileSlide):
             check_size(self.path, *size)
         kept, self.levels = make_levels(sizes)
         cache = SegmentCache(_CACHE_BYTES)
-        self._planes = [make_planes(self.path, candidates[index], layout.n_planes, self._fill, cache) for index in kept]
+        self._planes = [make_planes(self.path, candidates[index], layout.n_planes, fill, cache) for index in kept]
         self._check_end()
         band = max((plane.row_bytes for planes in self._planes for plane in planes), default=0) * _BAND_ROWS
         cache.budget_bytes = min(max(_CACHE_BYTES, band), _LARGEST_CACHE_BYTES)
@@ -127,7 +127,7 @@ class TiffSlide(FileSlide):
     def _read(self, level: int, x_px: int, y_px: int, width_px: int, height_px: int) -> PixelArray:
         if self._tif is None:
             raise ValueError("the slide is closed")
-        out = np.full((height_px, width_px, len(self.channels)), self._fill, dtype=self._dtype)
+        out = np.empty((height_px, width_px, len(self.channels)), dtype=self._dtype)
         fh = self._tif.filehandle
         first = 0
         for plane in self._planes[level]:
@@ -136,7 +136,7 @@ class TiffSlide(FileSlide):
             if samples == plane.samples:
                 plane.read(fh, x_px, y_px, out[:, :, first : first + samples])
             else:
-                whole = np.full((height_px, width_px, plane.samples), self._fill, dtype=self._dtype)
+                whole = np.empty((height_px, width_px, plane.samples), dtype=self._dtype)
                 plane.read(fh, x_px, y_px, whole)
                 out[:, :, first : first + samples] = whole[:, :, :samples]
             first += samples

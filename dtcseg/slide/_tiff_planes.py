@@ -136,12 +136,25 @@ class CodedPlane:
             for row in range(y_px // self._tile_h, (y_px + height - 1) // self._tile_h + 1):
                 for column in range(x_px // self._tile_w, (x_px + width - 1) // self._tile_w + 1):
                     tile = self._segment(fh, plane * area + row * self._across + column)
+                    self._check_cover(tile, column, row)
                     paste(tile, column * self._tile_w - x_px, row * self._tile_h - y_px, target)
 
-    def _segment(self, fh: Any, index: int) -> Pixels | None:
+    def _blank(self) -> Pixels:
+        """Return a tile that the file leaves out."""
+        shape = (self._tile_h, self._tile_w, self._contiguous)
+        return np.broadcast_to(np.asarray(self._fill, dtype=self._key.dtype), shape)
+
+    def _check_cover(self, tile: Pixels, column: int, row: int) -> None:
+        """Refuse a tile smaller than its place: some codecs crop tiles at the image's edge, and nowhere else."""
+        width = min(self._tile_w, self._width - column * self._tile_w)
+        height = min(self._tile_h, self._height - row * self._tile_h)
+        if tile.shape[0] < height or tile.shape[1] < width:
+            raise ValueError(f"a tile has {tile.shape[1]} x {tile.shape[0]} px where {width} x {height} are needed")
+
+    def _segment(self, fh: Any, index: int) -> Pixels:
         count = self._counts[index]
         if count == 0 or self._offsets[index] == 0:
-            return None
+            return self._blank()
         kept = self._cache.get((self._identity, index))
         if kept is not None:
             return kept
@@ -152,8 +165,6 @@ class CodedPlane:
         if self._key.jpegheader is None:
             check_coded_size(data, self._tile_w, self._tile_h)
         decoded = self._key.decode(data, index, jpegtables=self._tables, jpegheader=self._key.jpegheader)[0]
-        if decoded is None:
-            return None
         tile: Pixels = decoded[0]
         if self._key.compression == _APERIO_YCBC:
             tile = _ycbcr_to_rgb(tile)
@@ -324,20 +335,17 @@ def _planes_behind_first(path: Path, series: Any, n_planes: int) -> list[CodedPl
     return [RawPlane(page, (series.dataoffset + number * plane_bytes,), size) for number in range(n_planes)]
 
 
-def paste(tile: Pixels | None, left: int, top: int, out: Pixels) -> None:
+def paste(tile: Pixels, left: int, top: int, out: Pixels) -> None:
     """Copy the part of a tile, whose corner lies at (left, top) of `out`, that `out` covers.
 
     Parameters
     ----------
-    tile : (height, width, samples) or None
-        None for a tile that the file leaves out: `out` was filled before.
+    tile : (height, width, samples)
     left, top : int
         May be negative.
     out : (height, width, samples)
     """
     x0, y0 = max(left, 0), max(top, 0)
-    if tile is None:
-        return  # `out` was filled before
     x1, y1 = min(left + tile.shape[1], out.shape[1]), min(top + tile.shape[0], out.shape[0])
     if x1 > x0 and y1 > y0:
         out[y0:y1, x0:x1] = tile[y0 - top : y1 - top, x0 - left : x1 - left, : out.shape[2]]
