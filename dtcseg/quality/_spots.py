@@ -42,6 +42,11 @@ FIELD_MM2 = 4.0
 LINE_WIDTH_UM = 60.0
 LINE_LENGTH_UM = 2000.0
 """A connected thing longer and on average thinner than this is the edge of a coverslip or of the slide."""
+RIM_UM = 50.0
+"""What lies this close to ink is its feathered rim; cells there are found again by their neighbours."""
+INK_REACH_UM = 500.0
+"""Ink this close to a deposit is taken to lie on it: half the width of a broad pen, so that a stroke across a
+deposit is excluded as ink and not taken for glass."""
 FRAME_LEVEL = 40
 """Brightfield pixels darker than this in all channels are no light: frames, tape, the stage."""
 FRAME_MM2 = 0.3
@@ -144,13 +149,13 @@ def find_spots(overview: npt.NDArray[np.generic], mpp_um: float, kind: Literal["
             glass = level
             density = absorbance(coarse, level, clear)
             ink = find_ink(density, work_um) & ~frame
-            cells = _stained(density, clear) & ~frame & ~ink
+            cells = _stained(density, clear) & ~frame & ~_grow(ink, RIM_UM, work_um)
     else:
         cells = _glowing(coarse)
     mask = _deposits(cells, work_um)
     # Ink on a deposit hides cells that may be there; ink beside it hides glass.
-    mask |= ink & _grow(mask, 4 * work_um, work_um) if ink.any() else False
     if ink.any():
+        mask |= ink & _grow(mask, INK_REACH_UM, work_um)
         flags.append("ink")
     if not mask.any():
         flags.insert(0, "no_spot")
