@@ -9,12 +9,15 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dtcseg import __version__
 from dtcseg.errors import DtcsegError, UsageError
+
+if TYPE_CHECKING:
+    from dtcseg.cells import Stain as Word
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -48,6 +51,14 @@ Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda|mps", he
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Slides scored side by side.")]
 Scheduler = Annotated[str | None, typer.Option("--scheduler", metavar="ADDRESS", help="Dask scheduler to score on.")]
 Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder.")]
+Slide = Annotated[Path, typer.Argument(metavar="SLIDE", exists=True, help="A slide file, or a folder that is one.")]
+SimulateOut = Annotated[Path, typer.Argument(metavar="OUT", file_okay=False, help="Folder for the slides.")]
+Slides = Annotated[int, typer.Option("--slides", min=1, help="How many slides.")]
+SimulateStain = Annotated[StainName | None, typer.Option("--stain", help="Stain of all slides; else all in turn.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same slides.")]
+SimulateMpp = Annotated[float, typer.Option("--mpp", min=0.1, max=1.1, help="Pixel size in µm.")]
+WidthMm = Annotated[float, typer.Option("--width-mm", min=0.1, max=30.0, help="Side of a slide's picture in mm.")]
+Enriched = Annotated[bool, typer.Option("--enriched", help="Several tumour cells a mm², to train on.")]
 
 
 def _show_version(wanted: bool) -> None:
@@ -76,7 +87,10 @@ def score(
     workers: Workers = 1,
     scheduler: Scheduler = None,
 ) -> None:
-    """Score slides into a results folder; the same command again does only what is missing."""
+    """Score slides into a results folder.
+
+    The same command again does only what is missing.
+    """
     from dtcseg.batch import score_jobs
     from dtcseg.config import ScoreConfig
     from dtcseg.manifest import find_slides
@@ -91,11 +105,40 @@ def score(
 
 @app.command()
 def report(results: Results) -> None:
-    """Write slides.csv, patients.csv and the report again from what is in a results folder."""
+    """Refresh the tables and report of a results folder.
+
+    Writes slides.csv, patients.csv and report.html again from what is in the folders of the slides.
+    """
     from dtcseg.results.folder import refresh
     from dtcseg.results.text import one_line
 
     typer.echo(one_line(refresh(results)))
+
+
+@app.command()
+def simulate(
+    out: SimulateOut,
+    slides: Slides = 1,
+    stain: SimulateStain = None,
+    seed: Seed = 0,
+    mpp: SimulateMpp = 0.5,
+    width_mm: WidthMm = 2.0,
+    enriched: Enriched = False,
+) -> None:
+    """Make slides with known truth."""
+    from dtcseg_training.simulate import simulate as make_slides
+
+    chosen: Word | None = stain.value if stain else None
+    make_slides(out, slides=slides, stain=chosen, seed=seed, mpp_um=mpp, width_mm=width_mm, enriched=enriched)
+    typer.echo(out / "slides.csv")
+
+
+@app.command()
+def info(slide: Slide, mpp: Mpp = None) -> None:
+    """Say what a slide file is and what is wrong with it."""
+    from dtcseg.info import describe
+
+    typer.echo(describe(slide, mpp_um=mpp))
 
 
 def main() -> None:
@@ -118,6 +161,9 @@ def _status() -> int:
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output has left, for instance `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush at exit complains again
+        return EXIT_FAILED
+    except OSError as error:
+        typer.echo(f"dtcseg: {one_line(error.filename or 'writing')}: {one_line(error.strerror or error)}", err=True)
         return EXIT_FAILED
     except Exception as error:
         message = getattr(error, "format_message", None)  # the parser's own errors, wherever typer keeps their class

@@ -5,12 +5,16 @@ from pathlib import Path
 
 import fake_scoring
 
-from dtcseg.batch import score_jobs
-from dtcseg.config import ScoreConfig
-from dtcseg.manifest import find_slides
 
-if __name__ == "__main__":
+def main() -> int:
+    from dtcseg.batch import score_jobs  # not above: the workers import this module again
+    from dtcseg.config import ScoreConfig
+    from dtcseg.manifest import find_slides
+
     jobs, failures = find_slides([Path(sys.argv[1])])
     config = ScoreConfig(out=Path(sys.argv[2]), workers=int(sys.argv[3]))
-    result = score_jobs(jobs, failures, config, scorer=fake_scoring.score, weights=fake_scoring.WEIGHTS)
-    sys.exit(result.status)
+    return score_jobs(jobs, failures, config, scorer=fake_scoring.score, weights=fake_scoring.WEIGHTS).status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

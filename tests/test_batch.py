@@ -328,8 +328,7 @@ def wait_until_gone(processes):
     assert not alive
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(("how", "workers"), [(signal.SIGKILL, 1), (signal.SIGKILL, 2), (signal.SIGINT, 2)])
 def test_run_that_is_killed_goes_on_where_it_was(tmp_path, slides, marks, workers, how):
     jobs = slides("a", "b", "slow1", "slow2", "z")
     out, undisturbed = tmp_path / "out", tmp_path / "undisturbed"

@@ -30,7 +30,7 @@ from dtcseg.results.atomic import remove_leftovers, sync_folder, write_file, wri
 from dtcseg.results.candidates import cells_csv, cells_geojson, nuclei_parquet
 from dtcseg.results.lock import FolderLock
 from dtcseg.results.record import FailedSlide, SlideRecord, from_json, to_json
-from dtcseg.results.tables import SLIDE_COLUMNS, Row, patients_csv, slides_csv
+from dtcseg.results.tables import Row, patients_csv, slides_csv
 from dtcseg.results.text import one_line
 
 if TYPE_CHECKING:
@@ -239,7 +239,8 @@ def is_slides_csv(path: Path) -> bool:
     """Tell a slides.csv of results from one that lists slides to score."""
     try:
         with open(path, "rb") as file:
-            return file.read(4096).splitlines()[:1] == [",".join(SLIDE_COLUMNS).encode()]
+            header = file.readline(4096)
+        return header.startswith(b"slide,file,") and b",mnc_low," in header  # other versions may have other columns
     except OSError:
         return False
 
