@@ -50,6 +50,7 @@ Model = Annotated[str, typer.Option("--model", metavar="NAME_OR_FILE", help="Wei
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where the network runs.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Slides scored side by side.")]
 Scheduler = Annotated[str | None, typer.Option("--scheduler", metavar="ADDRESS", help="Dask scheduler to score on.")]
+Weights = Annotated[str, typer.Argument(metavar="WEIGHTS", help='Name or file; "" for the released ones.')]
 Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder.")]
 Slide = Annotated[Path, typer.Argument(metavar="SLIDE", exists=True, help="A slide file, or a folder that is one.")]
 SimulateOut = Annotated[Path, typer.Argument(metavar="OUT", file_okay=False, help="Folder for the slides.")]
@@ -113,6 +114,15 @@ def report(results: Results) -> None:
     from dtcseg.results.text import one_line
 
     typer.echo(one_line(refresh(results)))
+
+
+@app.command()
+def evaluate(weights: Weights, slides: Inputs, device: Device = "auto") -> None:
+    """Compare weights with the truth of slides: recall, precision, FROC and counts."""
+    from dtcseg_training.evaluate import evaluate as compare_with_truth
+    from dtcseg_training.evaluate import table
+
+    typer.echo(table(compare_with_truth(weights, slides, device=device)))
 
 
 @app.command()

@@ -27,7 +27,8 @@ class SlideError(DtcsegError):
     def __init__(self, path: Path, problem: str) -> None:
         self.path = Path(path)
         self.problem = problem
-        super().__init__(f"{self.path.name}: {problem}")
+        name = "".join(c if c.isprintable() else "?" for c in self.path.name)  # a line break must not make two lines
+        super().__init__(f"{name}: {problem}")
 
     def __reduce__(self) -> tuple[type[SlideError], tuple[Path, str]]:
         """Pickle by the two parts, so that the error survives the way back from a worker."""
