@@ -25,6 +25,7 @@ CALL_MARKS: dict[Call, tuple[str, str]] = {
     "artefact": ("#999999", "triangle_up"),
 }
 MARK_UM = 30.0
+MARK_SCREEN_PX = 14  # a mark gets no smaller on the screen, so that one cell on a whole slide is seen
 _CHANNEL_COLOURS = {"nuclear": "blue", "cytokeratin": "green", "leukocyte": "red"}
 
 
@@ -97,6 +98,7 @@ def candidate_layer(rows: Sequence[dict[str, str]], name: str, mpp_yx_um: tuple[
         "size": MARK_UM / float(np.sqrt(mpp_yx_um[0] * mpp_yx_um[1])),
         "face_color": "transparent",
         "border_width": 0.08,
+        "canvas_size_limits": (MARK_SCREEN_PX, 10_000),
     }
     if rows:
         marks = [CALL_MARKS[_as_call(row["call"])] for row in rows]
