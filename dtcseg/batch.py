@@ -156,7 +156,7 @@ class _Run:
     def _note_input(self, failure: SlideFailure, names: Sequence[str], reporter: Reporter) -> str:
         row = place_failure(failure, self.folder.records, names)
         self.folder.note_failure(row)
-        reporter.failed(row.file or row.slide, row.reason)
+        reporter.failed(row.slide, row.file or row.slide, row.reason)
         return row.slide
 
     def _settle(self, outcome: Outcome, reporter: Reporter) -> None:
@@ -173,7 +173,7 @@ class _Run:
                 reporter.finished(outcome.job.name)
                 return
         self.folder.note_failure(failed_slide(outcome.job, reason))
-        reporter.failed(outcome.job.name, reason)
+        reporter.failed(outcome.job.name, outcome.job.files[0].name, reason)
 
     def _write(self, outcome: Outcome) -> None:
         if outcome.score is None:

@@ -64,10 +64,10 @@ class Reporter:
         """Show that a slide is done."""
         self._count(name)
 
-    def failed(self, name: str, reason: str) -> None:
-        """Name a slide that failed and why; the only news that is told without a terminal too."""
+    def failed(self, name: str, file: str, reason: str) -> None:
+        """Name the file of a slide that failed and why; the only news that is told without a terminal too."""
         self._count(name)
-        self.say(f"{name}: {reason}")
+        self.say(f"{file}: {reason}")
 
     def say(self, text: str) -> None:
         """Write one line, safe for a terminal."""

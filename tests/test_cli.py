@@ -91,7 +91,7 @@ def test_score_all_done(dtcseg, slides, tmp_path):
 def test_score_some_failed(dtcseg, slides, tmp_path):
     status, said, errors = dtcseg("score", slides("a", "bad"), "--out", tmp_path / "out", "--stain", "dab")
     assert status == 1
-    assert errors == ["bad: the file is cut off; copy it again"]
+    assert errors == ["bad.tif: the file is cut off; copy it again"]
     assert "1 slide done, 1 failed." in said
     assert json.loads((tmp_path / "out" / "run.json").read_text())["settings"]["stain"] == "dab"
 
@@ -217,12 +217,12 @@ def test_bars_on_a_terminal_only(monkeypatch):
             reporter.moved("never begun", 0.5)
             reporter.finished("[bold]a[/bold]\x1b[31m")
             reporter.started("b")
-            reporter.failed("b", "cut\noff [red]here")
-    assert pipe.getvalue() == "b: cut\\noff [red]here\n"
+            reporter.failed("b", "b.tif", "cut\noff [red]here")
+    assert pipe.getvalue() == "b.tif: cut\\noff [red]here\n"
     shown = terminal.getvalue()
     assert "slides" in shown
     assert "100%" in shown
-    assert "b: cut\\noff [red]here" in shown
+    assert "b.tif: cut\\noff [red]here" in shown
     assert "\x1b[31m" not in shown
 
 
@@ -233,5 +233,5 @@ def test_names_longer_than_the_bar_are_cut_in_the_middle():
 
 def test_a_stream_that_knows_few_letters():
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    progress.Reporter(1, stream=stream).failed("Köln", "weg")
-    assert stream.buffer.getvalue() == b"K?ln: weg\n"
+    progress.Reporter(1, stream=stream).failed("Köln", "Köln.tif", "weg")
+    assert stream.buffer.getvalue() == b"K?ln.tif: weg\n"
