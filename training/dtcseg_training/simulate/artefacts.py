@@ -214,7 +214,7 @@ def draw_flake(canvas: Canvas, x: float, y: float, rng: np.random.Generator, loo
     angle = rng.random() * 2 * np.pi
     relief = slope_x * np.float32(np.cos(angle)) + slope_y * np.float32(np.sin(angle))
     amount = (relief * rng.uniform(0.03, 0.25) + inside * rng.uniform(0, 0.04)).astype(np.float32)
-    return _coloured(patch, amount, n, hull, random_colour(rng, GREY))
+    return replace(_coloured(patch, amount, n, hull, random_colour(rng, GREY)), ck_od=0.0)
 
 
 DrawArtefact = Callable[[Canvas, float, float, np.random.Generator, Look, int, float], Drawn]
