@@ -79,6 +79,7 @@ def sharpness(tile, kind="brightfield") -> float:
 # --- the grid
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.floats(1, 20_000), st.floats(1, 20_000), st.floats(20, 200))
 def test_a_grid_covers_the_slide_and_no_more(width, height, block):
     grid = BlockGrid.covering(width, height, block)
@@ -87,6 +88,7 @@ def test_a_grid_covers_the_slide_and_no_more(width, height, block):
     assert (grid.cols - 1) * block < width
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.integers(70, 1500), st.integers(70, 1500), st.integers(40, 700), st.integers(0, 700))
 def test_the_tiles_of_any_tiling_own_each_block_once(width, height, tile, shift):
     grid = BlockGrid.covering(width, height)
@@ -98,7 +100,7 @@ def test_the_tiles_of_any_tiling_own_each_block_once(width, height, tile, shift)
     assert (owners == 1).all()
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1000), st.floats(3, 20))
 def test_the_cover_of_a_mask_adds_up(seed, mpp):
     mask = np.random.default_rng(seed).random((37, 52)) < 0.4
@@ -410,6 +412,7 @@ def test_points():
     assert quality.codes_at(255.9, 255.9) == Code.UNSTAINED
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
 def test_a_map_comes_back_from_json(rows, cols, seed):
     values = np.random.default_rng(seed).integers(0, 7, (rows, cols)).astype(np.uint8)
