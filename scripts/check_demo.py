@@ -25,7 +25,7 @@ class Counts(NamedTuple):
 
 
 def true_counts(slides: Path) -> dict[str, Counts]:
-    """Truth of each slide by slide name, from `<slide>.truth.csv` and `<slide>.truth_nuclei.parquet`."""
+    """Read the truth of each slide, by slide name, from `<slide>.truth.csv` and `<slide>.truth_nuclei.parquet`."""
     counts = {}
     for path in sorted(slides.glob("*.truth.csv")):
         name = path.name.removesuffix(".truth.csv")
@@ -36,7 +36,7 @@ def true_counts(slides: Path) -> dict[str, Counts]:
 
 
 def called_counts(results: Path) -> dict[str, Counts]:
-    """Counts of each slide that was scored by slide name, from `slides.csv`."""
+    """Read the counts of each slide that was scored, by slide name, from `slides.csv`."""
     with (results / "slides.csv").open(newline="", encoding="utf-8-sig") as file:
         rows = [row for row in csv.DictReader(file) if row["tumour"]]
     return {row["slide"]: Counts(int(row["tumour"]), int(row["mnc"])) for row in rows}
