@@ -186,7 +186,7 @@ class _Run:
             program=__version__,
             seconds=outcome.seconds,
         )
-        self.folder.write_slide(outcome.job, outcome.score, record)
+        self.folder.write_slide(outcome.job, outcome.score, record, outcome.score.crops)
 
     def _summarise(self, *, last: bool = False) -> None:
         info = RunInfo(

@@ -87,6 +87,8 @@ class SlideScore:
         Flags in short words, worst first; empty when nothing is wrong.
     details : dict of str to JSON value
         For the record: stain vectors, white point, spots, grid of the quality map, device and so on.
+    crops : tuple of bytes
+        PNG pictures of the first candidates, in their order.
     """
 
     stain: Stain
@@ -104,3 +106,4 @@ class SlideScore:
     excluded_mm2: dict[str, float]
     qc: tuple[str, ...]
     details: dict[str, object]
+    crops: tuple[bytes, ...] = field(default=(), repr=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dtcseg.cells import Candidate, SlideScore, Stain
+from dtcseg.crops import candidate_crops
 from dtcseg.errors import MissingResolution, UnreadableRegion, UnsuitableSlide
 from dtcseg.look import look_at
 from dtcseg.network.engine import Engine
@@ -24,7 +25,7 @@ from dtcseg.screen import Profile, Screening, block_grid, screen_slide
 from dtcseg.slide import match_channels, open_slide
 from dtcseg.stain.brightfield import BrightfieldProfile, Vector, chromogen_places, estimate_brightfield
 from dtcseg.stain.fluorescence import FluorescenceProfile, estimate_fluorescence
-from dtcseg.working import WorkingGrid, plan_grid, read_working
+from dtcseg.working import WorkingGrid, box_mean, plan_grid, read_working
 
 if TYPE_CHECKING:
     from dtcseg.config import ScoreConfig, SlideJob
@@ -40,6 +41,7 @@ MIN_MPP_UM, MAX_MPP_UM = 0.1, 1.1
 MAX_CANDIDATES = 10_000
 """More than this on one slide is precipitate or a wrong stain, not cells; the best of them are kept and it is said."""
 
+_SPOTS_MPP_UM = 8.0
 _SAMPLE_FIELDS = 32
 _SAMPLE_PX = 96
 _PLACES = 48
@@ -105,8 +107,9 @@ def _look_small(slide: Slide, threads: int) -> _Opened:
     mpp_um = _checked_mpp(slide)
     overview = read_overview(slide, mpp_um, threads=threads)
     channel = match_channels(slide.channels)["nuclear"] if slide.kind == "fluorescence" else None
-    picture = overview.pixels if channel is None else overview.pixels[..., channel]
-    spots = find_spots(picture, overview.grid.mpp_um, slide.kind)
+    coarser = max(min(round(_SPOTS_MPP_UM / overview.grid.mpp_um), *overview.pixels.shape[:2]), 1)
+    picture = box_mean(overview.pixels if channel is None else overview.pixels[..., channel : channel + 1], coarser)
+    spots = find_spots(picture if channel is None else picture[..., 0], overview.grid.mpp_um * coarser, slide.kind)
     if "dark" in spots.flags:
         raise UnsuitableSlide(
             slide.path,
@@ -237,9 +240,10 @@ def _score(
         best = np.sort(np.argsort(-centres[:, 2], kind="stable")[:MAX_CANDIDATES])
         centres = centres[best]
     nuclei_px = _level0(nuclei, grid).astype(np.float32)
+    close = plan_grid(slide, opened.mpp_um, LOOK_MPP_UM)
     candidates = look_at(
         slide,
-        plan_grid(slide, opened.mpp_um, LOOK_MPP_UM),
+        close,
         profile,
         engine,
         _level0(centres, grid),
@@ -247,7 +251,8 @@ def _score(
         threads=opened.threads,
         on_progress=lambda share: on_progress(0.85 + 0.15 * share),
     )
-    return _slide_score(opened, profile, engine, quality, nuclei_px, candidates, flags)
+    score = _slide_score(opened, profile, engine, quality, nuclei_px, candidates, flags)
+    return replace(score, crops=candidate_crops(slide, close, profile, candidates))
 
 
 def _holds(cover: npt.NDArray[np.float32], tile: Tile) -> bool:

@@ -101,7 +101,7 @@ def read_working(slide: Slide, grid: WorkingGrid, x: int, y: int, width: int, he
         pixels = slide.read(
             grid.level, x * n, y * n, min(width * n, level.width_px - x * n), min(height * n, level.height_px - y * n)
         )
-        return pixels if n == 1 else _box_mean(pixels, n)
+        return pixels if n == 1 else box_mean(pixels, n)
     rows = _taps(y, height, grid.factor, level.height_px)
     columns = _taps(x, width, grid.factor, level.width_px)
     left, top = int(columns[0].min()), int(rows[0].min())
@@ -110,7 +110,7 @@ def read_working(slide: Slide, grid: WorkingGrid, x: int, y: int, width: int, he
     return cast("PixelArray", (mixed + 0.5).astype(pixels.dtype))
 
 
-def _box_mean(pixels: PixelArray, n: int) -> PixelArray:
+def box_mean(pixels: PixelArray, n: int) -> PixelArray:
     """Mean of n x n blocks, rounded half up; what does not fill a block is left out."""
     height, width = pixels.shape[0] // n, pixels.shape[1] // n
     total = np.zeros((height, width, pixels.shape[2]), np.uint32 if pixels.dtype == np.uint16 or n > 15 else np.uint16)

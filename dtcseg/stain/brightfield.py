@@ -42,6 +42,7 @@ _NEAR_PRIOR_DEG = 14.0
 _NEAR_HEMATOXYLIN_DEG = 25.0
 _TYPICAL_NUCLEAR_OD = 0.6
 _MIN_PATCHES = 3
+_STRIP_PX = 1 << 20
 _MIN_ANGLE_DEG = 15.0
 """Stain vectors closer than this cannot be told apart: the estimate is thrown away."""
 
@@ -187,20 +188,31 @@ def chromogen_places(
     list of (x, y)
         Overview pixels, strongest first.
     """
-    unmix = unmixing_matrix(HEMATOXYLIN, CHROMOGENS[ASSUMED])
-    density = optical_density(overview, white)
-    amount = np.where(mask, density @ unmix[:, 1], 0)
-    rest = np.abs(density @ unmix[:, 2])
-    amount[(amount < _MIN_OD / 2) | (rest > amount)] = 0
-    order = np.argsort(-amount, axis=None, kind="stable")[: 200 * count]
     places: list[tuple[int, int]] = []
-    for flat in order:
-        y, x = divmod(int(flat), amount.shape[1])
-        if amount[y, x] <= 0 or len(places) == count:
+    for x, y in _strongest(overview, mask, white, 200 * count):
+        if len(places) == count:
             break
         if all(abs(x - px) >= apart_px or abs(y - py) >= apart_px for px, py in places):
             places.append((x, y))
     return places
+
+
+def _strongest(
+    overview: npt.NDArray[np.uint8], mask: npt.NDArray[np.bool_], white: Vector, most: int
+) -> list[tuple[int, int]]:
+    """Return the (x, y) of the pixels most like chromogen, strongest first; strip by strip, to need little memory."""
+    unmix = unmixing_matrix(HEMATOXYLIN, CHROMOGENS[ASSUMED])
+    places, amounts = np.zeros(0, np.int64), np.zeros(0, np.float32)
+    rows = max(_STRIP_PX // overview.shape[1], 1)
+    for top in range(0, overview.shape[0], rows):
+        density = optical_density(overview[top : top + rows], white)
+        amount, rest = density @ unmix[:, 1], np.abs(density @ unmix[:, 2])
+        like = mask[top : top + rows] & (amount >= _MIN_OD / 2) & (rest <= amount)
+        places = np.concatenate([places, np.flatnonzero(like) + top * overview.shape[1]])
+        amounts = np.concatenate([amounts, amount[like]])
+        order = np.argsort(-amounts, kind="stable")[:most]
+        places, amounts = places[order], amounts[order]
+    return [(int(place) % overview.shape[1], int(place) // overview.shape[1]) for place in places]
 
 
 def _density_tables(white: Vector) -> list[FloatArray]:
