@@ -67,7 +67,7 @@ def candidate_crops(
 
 
 def _pixels(slide: Slide, grid: WorkingGrid, profile: Profile, left: int, top: int) -> npt.NDArray[np.uint8]:
-    """RGB (128, 128, 3) uint8; fluorescence as cytokeratin red, leukocyte marker green, nuclei blue. Grey off the slide."""
+    """RGB (128, 128, 3) uint8, grey off the slide; fluorescence as CK red, leukocyte marker green, nuclei blue."""
     if slide.kind == "fluorescence":
         planes = read_planes(slide, grid, profile, left, top, LOOK_PX, LOOK_PX)
         colours = np.stack([planes[1], planes[2], planes[0]], axis=-1) / _FULL_SIGNAL
