@@ -11,13 +11,34 @@ from scipy.spatial import cKDTree
 
 from dtcseg_training.simulate.cytokeratin import draw_style
 from dtcseg_training.simulate.imaging import Waves
-from dtcseg_training.simulate.leukocytes import RADIUS_UM
 
 if TYPE_CHECKING:
     from dtcseg_training.simulate.canvas import FloatArray
     from dtcseg_training.simulate.spec import FieldSpec
 
 Points = npt.NDArray[np.float64]
+
+# Room that a cell takes up among the others.
+RADIUS_UM: dict[str, float] = {
+    "lymphocyte": 4.5,
+    "blast": 7.0,
+    "promyelocyte": 8.0,
+    "myelocyte": 7.0,
+    "monocyte": 8.0,
+    "erythroblast": 4.5,
+    "plasma_cell": 7.0,
+    "macrophage": 10.0,
+    "stromal": 9.0,
+    "neutrophil": 6.0,
+    "band": 6.0,
+    "eosinophil": 6.0,
+    "megakaryocyte": 20.0,
+    "mitosis": 7.0,
+    "naked_nucleus": 5.5,
+    "smudge": 8.0,
+    "red_cell": 3.6,
+    "platelet": 1.2,
+}
 
 
 @dataclass(frozen=True)

@@ -480,23 +480,3 @@ ORDINARY: dict[str, Draw] = {
     "red_cell": draw_red_cell,
     "platelet": draw_platelet,
 }
-RADIUS_UM: dict[str, float] = {
-    "lymphocyte": 4.5,
-    "blast": 7.0,
-    "promyelocyte": 8.0,
-    "myelocyte": 7.0,
-    "monocyte": 8.0,
-    "erythroblast": 4.5,
-    "plasma_cell": 7.0,
-    "macrophage": 10.0,
-    "stromal": 9.0,
-    "neutrophil": 6.0,
-    "band": 6.0,
-    "eosinophil": 6.0,
-    "megakaryocyte": 20.0,
-    "mitosis": 7.0,
-    "naked_nucleus": 5.5,
-    "smudge": 8.0,
-    "red_cell": 3.6,
-    "platelet": 1.2,
-}
