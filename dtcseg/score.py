@@ -23,7 +23,13 @@ from dtcseg.parallel import cores
 from dtcseg.quality import BLOCK_PX, Code, QualityMap, Spots, find_spots, judge
 from dtcseg.screen import Profile, Screening, block_grid, screen_slide
 from dtcseg.slide import match_channels, open_slide
-from dtcseg.stain.brightfield import BrightfieldProfile, Vector, chromogen_places, estimate_brightfield
+from dtcseg.stain.brightfield import (
+    BrightfieldProfile,
+    Vector,
+    chromogen_places,
+    estimate_brightfield,
+    foreign_share,
+)
 from dtcseg.stain.fluorescence import FluorescenceProfile, estimate_fluorescence
 from dtcseg.working import WorkingGrid, box_mean, plan_grid, read_working
 
@@ -42,6 +48,7 @@ MAX_CANDIDATES = 10_000
 """More than this on one slide is precipitate or a wrong stain, not cells; the best of them are kept and it is said."""
 
 _SPOTS_MPP_UM = 8.0
+_MAX_FOREIGN = 0.5
 _SAMPLE_FIELDS = 32
 _SAMPLE_PX = 96
 _PLACES = 48
@@ -164,6 +171,13 @@ def _brightfield_profile(opened: _Opened, stain: Stain | None, stain_source: str
         if patch is not None:
             patches.append(cast("npt.NDArray[np.uint8]", patch.reshape(-1, patch.shape[2])))
     sample = cast("npt.NDArray[np.uint8]", _sample(opened))
+    foreign = foreign_share(sample, white)
+    if foreign > _MAX_FOREIGN:
+        raise UnsuitableSlide(
+            opened.slide.path,
+            f"{100 * foreign:.0f} % of what is stained is of no colour of hematoxylin, new fuchsin, fast red, AEC or "
+            "DAB; is it a cytokeratin slide?",
+        )
     return estimate_brightfield(sample, patches, white, stain, stain_source)
 
 

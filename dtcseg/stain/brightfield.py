@@ -42,6 +42,7 @@ _NEAR_PRIOR_DEG = 14.0
 _NEAR_HEMATOXYLIN_DEG = 25.0
 _TYPICAL_NUCLEAR_OD = 0.6
 _MIN_PATCHES = 3
+_ENOUGH_PX = 500
 _STRIP_PX = 1 << 20
 _MIN_ANGLE_DEG = 15.0
 """Stain vectors closer than this cannot be told apart: the estimate is thrown away."""
@@ -167,6 +168,30 @@ def estimate_brightfield(
     )
 
 
+def foreign_share(sample: npt.NDArray[np.uint8], white: Vector) -> float:
+    """Share of the stained pixels (N, 3) whose colour is neither hematoxylin nor any chromogen nor a mixture of them.
+
+    0 where fewer than 500 pixels are stained.
+    """
+    density = optical_density(sample, white)
+    length = np.linalg.norm(density, axis=1)
+    stained = length > 1.5 * _MIN_OD
+    if stained.sum() < _ENOUGH_PX:
+        return 0.0
+    unit = density[stained] / length[stained, None]
+    strange = np.ones(len(unit), bool)
+    for chromogen in CHROMOGENS.values():
+        # a mixture lies on the arc between both vectors: near its plane, and not beyond its ends
+        arc = np.cross(HEMATOXYLIN, chromogen)
+        off_plane = np.degrees(np.arcsin(np.clip(np.abs(unit @ (arc / np.linalg.norm(arc))), 0, 1)))
+        end = np.minimum(_angles_deg(unit, HEMATOXYLIN), _angles_deg(unit, chromogen))
+        between = np.maximum(_angles_deg(unit, HEMATOXYLIN), _angles_deg(unit, chromogen)) < _angle_deg(
+            HEMATOXYLIN, chromogen
+        )
+        strange &= ~((end < _NEAR_HEMATOXYLIN_DEG) | (between & (off_plane < _NEAR_PRIOR_DEG)))
+    return float(strange.mean())
+
+
 def chromogen_places(
     overview: npt.NDArray[np.uint8], mask: npt.NDArray[np.bool_], white: Vector, *, count: int, apart_px: int
 ) -> list[tuple[int, int]]:
@@ -224,7 +249,9 @@ def _estimate_hematoxylin(density: FloatArray) -> tuple[Vector, float]:
     """Direction and strength of the nuclear stain: the middle of the well-stained pixels that can be hematoxylin."""
     length = np.linalg.norm(density, axis=1)
     strong = density[length > _MIN_OD] / length[length > _MIN_OD, None]
-    blue = _angles_deg(strong, HEMATOXYLIN) < _NEAR_HEMATOXYLIN_DEG
+    angle = _angles_deg(strong, HEMATOXYLIN)
+    nearest = np.min([_angles_deg(strong, v) for v in CHROMOGENS.values()], axis=0)
+    blue = (angle < _NEAR_HEMATOXYLIN_DEG) & (angle < nearest)
     amount = length[length > _MIN_OD][blue]
     if amount.size < 200:
         return HEMATOXYLIN, 1.0

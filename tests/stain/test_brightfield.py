@@ -10,6 +10,7 @@ from dtcseg.stain.brightfield import (
     BrightfieldProfile,
     chromogen_places,
     estimate_brightfield,
+    foreign_share,
     optical_density,
     unmixing_matrix,
 )
@@ -116,3 +117,15 @@ def test_places_are_the_chromogen_and_keep_apart():
     assert [(30 <= x < 34 and 20 <= y < 24) or (70 <= x < 73 and 60 <= y < 63) for x, y in places] == [True, True]
     everywhere[:, :50] = False
     assert len(chromogen_places(overview, everywhere, WHITE, count=10, apart_px=10)) == 1
+
+
+@pytest.mark.parametrize("stain", list(CHROMOGENS))
+def test_mixtures_are_not_foreign(stain):
+    mixed = rgb(RNG.uniform(0, 1, (3000, 2)), [turned(HEMATOXYLIN, 5, 1), turned(CHROMOGENS[stain], 4, 2)])
+    assert foreign_share(mixed, WHITE) < 0.02
+
+
+def test_green_is_foreign_and_glass_is_not():
+    green = rgb(np.stack([RNG.uniform(0.3, 1, 3000), np.zeros(3000)], 1), [(0.80, 0.15, 0.58), (0, 0, 1)])
+    assert foreign_share(green, WHITE) > 0.95
+    assert foreign_share(np.full((3000, 3), 238, np.uint8), WHITE) == 0
