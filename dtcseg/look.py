@@ -38,6 +38,9 @@ _MIN_CELL_UM2 = 12.0
 _COVERED_OD = 0.5
 """A nuclear pixel is covered where its cytokeratin is at least this share of the cell's mean."""
 _OUTLINE_TOLERANCE_PX = 0.35
+_CK_POSITIVE = 0.10
+"""An object whose stain nowhere reaches this (cytokeratin plane averaged over 1.5 µm, upper tenth of its pixels) is not
+cytokeratin-positive and no candidate: two thirds of the faintest tumour cells' mean, twice the faintest cytoplasm."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class _Seen:
     """One candidate after the look, in look pixels of the slide."""
 
     ring: npt.NDArray[np.float64]
+    positive: bool
     probabilities: FloatArray
     nucleus_px: int
     ck_od: float
@@ -81,7 +85,8 @@ def look_at(
     Returns
     -------
     tuple of Candidate
-        Sorted by falling score, then y, then x; one for each object, even where several centres fell on it.
+        Sorted by falling score, then y, then x; one for each object, even where several centres fell on it. Objects
+        without cytokeratin are left out.
     """
     middles = np.round((centres_px + 0.5) / grid.downsample - 0.5).astype(np.int64)
     tasks = [middles[i : i + _CROPS_A_TASK] for i in range(0, len(middles), _CROPS_A_TASK)]
@@ -98,7 +103,7 @@ def look_at(
     finally:
         handles.close()
     threshold = engine.info.card.tumour_threshold
-    candidates = [_candidate(s, grid, threshold) for s in seen]
+    candidates = [_candidate(s, grid, threshold) for s in seen if s.positive]
     return _related(_distinct(candidates), nuclei_px, grid.mpp_um / grid.downsample)
 
 
@@ -131,6 +136,7 @@ def _measure(crop: FloatArray, masks: FloatArray, call: FloatArray, corner: tupl
     covered = ck[nucleus] >= max(_COVERED_OD * ck_od, 0.05)
     return _Seen(
         ring=ring,
+        positive=float(np.percentile(ndimage.uniform_filter(ck, 3)[cell], 90)) >= _CK_POSITIVE,
         probabilities=call,
         nucleus_px=int(nucleus.sum()),
         ck_od=ck_od,

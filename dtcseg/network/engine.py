@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from dtcseg.network.device import choose_device
-from dtcseg.network.model import LOOK_PX, PLANES
+from dtcseg.network.model import LOOK_PX, PLANES, fuse
 from dtcseg.network.weights import WeightsInfo, load
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class Engine:
     def __init__(self, info: WeightsInfo, device: str = "auto") -> None:
         self.info = info
         screen, look = load(info)
+        for network in (screen, look):
+            fuse(network)
         self.device = choose_device(device, screen)
         self._screen = screen.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._look = look.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -11,6 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 PLANES = 3
 """Nuclear, cytokeratin, rest."""
@@ -34,6 +35,15 @@ def _block(inputs: int, outputs: int, *, stride: int = 1, kernel: int = 3) -> nn
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
     )
+
+
+def fuse(network: nn.Module) -> None:
+    """Fold every batch normalisation into the convolution before it, for running: the same map in fewer passes."""
+    for module in network.modules():
+        if isinstance(module, nn.Sequential) and len(module) == 3 and isinstance(module[1], nn.BatchNorm2d):
+            convolution = cast("nn.Conv2d", module[0])
+            module[0] = fuse_conv_bn_eval(convolution, module[1])
+            del module[1]
 
 
 def _double(inputs: int, outputs: int) -> nn.Sequential:

@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING, cast
 
 import torch
-from torch.nn import functional
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,12 +42,15 @@ def core_peaks(logits: torch.Tensor, tile: Tile, threshold: float, apart: int) -
         x, y in working pixels of the slide, and logit; row by row. (A vectorised sigmoid rounds differently at the
         end of an array, so probabilities would depend on the tile in their last bit.)
     """
+    values = logits.contiguous().view(-1)
     core = logits[tile.halo : tile.halo + tile.height, tile.halo : tile.halo + tile.width]
-    reach = logits[
-        tile.halo - apart : tile.halo + tile.height + apart, tile.halo - apart : tile.halo + tile.width + apart
-    ]
-    greatest = functional.max_pool2d(reach[None, None], 2 * apart + 1, stride=1)[0, 0]
-    least = logit(threshold)
-    rows, columns = torch.nonzero((core == greatest) & (core >= least), as_tuple=True)
-    found = torch.stack([columns + tile.x, rows + tile.y, core[rows, columns]], dim=1).to(torch.float32)
+    rows, columns = torch.nonzero(core >= logit(threshold), as_tuple=True)
+    place = (rows + tile.halo) * logits.shape[1] + columns + tile.halo
+    own = values[place]
+    greatest = torch.ones(len(place), dtype=torch.bool)
+    for dy in range(-apart, apart + 1):  # few pixels are above the threshold: this is faster than a pooled image
+        for dx in range(-apart, apart + 1):
+            greatest &= values[place + dy * logits.shape[1] + dx] <= own
+    rows, columns, own = rows[greatest], columns[greatest], own[greatest]
+    found = torch.stack([columns + tile.x, rows + tile.y, own], dim=1).to(torch.float32)
     return cast("npt.NDArray[np.float32]", found.numpy())

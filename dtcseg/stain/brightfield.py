@@ -100,12 +100,13 @@ class BrightfieldProfile:
         """
         unmix = unmixing_matrix(self.hematoxylin, self.chromogen)
         unmix[:, 0] *= self.nuclear_scale
-        density = [table[pixels[..., i]] for i, table in enumerate(_density_tables(self.white))]
+        density = [table.take(pixels[..., i]) for i, table in enumerate(_density_tables(self.white))]
         result = np.empty((3, *pixels.shape[:2]), np.float32)
+        part = np.empty(pixels.shape[:2], np.float32)
         for k in range(3):
             np.multiply(density[0], unmix[0, k], out=result[k])
-            result[k] += density[1] * unmix[1, k]
-            result[k] += density[2] * unmix[2, k]
+            for i in (1, 2):
+                result[k] += np.multiply(density[i], unmix[i, k], out=part)
         return result
 
 

@@ -25,6 +25,8 @@ from dtcseg.working import WorkingGrid, plan_grid
 from dtcseg_training.simulate import Field, draw_spec, render_field
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dtcseg.slide._base import PixelArray
 
 LOOK_MARGIN_PX = 12
@@ -152,13 +154,17 @@ def _turned(vector: Vector, rng: np.random.Generator) -> Vector:
 def make_lesson(seed: int, index: int) -> Lesson:
     """Render field `index` of a data set and prepare it; the same numbers give the same lesson."""
     rng = np.random.default_rng([seed, index])
+    return field_lesson(draw_field(rng), rng)
+
+
+def draw_field(rng: np.random.Generator) -> Field:
+    """Render a field of a random laboratory, at a random pixel size, rich in what is rare."""
     mpp_um = float(rng.choice([0.25, 0.35, 0.5, 0.65, 0.85, 1.05], p=[0.08, 0.10, 0.58, 0.08, 0.08, 0.08]))
     side = round(_FIELD_UM / mpp_um)
     spec = draw_spec(rng, mpp_um=mpp_um, size_px=(side, side), enriched=bool(rng.random() < 0.9))
     if rng.random() < 0.6:  # rare things are what there is most to learn about
         spec = replace(spec, counts=tuple((kind, 2 * number) for kind, number in spec.counts))
-    field = render_field(spec, rng)
-    return field_lesson(field, rng)
+    return render_field(spec, rng)
 
 
 def field_lesson(field: Field, rng: np.random.Generator) -> Lesson:
@@ -196,7 +202,6 @@ def _crops(
     field: Field, slide: Slide, profile: Profile, grid: WorkingGrid, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
     """Crops of every CK+ object, and of ordinary cells (called haematopoietic) and empty places (artefact)."""
-    side = LOOK_PX + 2 * LOOK_MARGIN_PX
     wanted: list[tuple[float, float, int, str]] = [
         (c.x_px, c.y_px, i + 1, c.call) for i, c in enumerate(field.cells) if c.call
     ]
@@ -208,6 +213,14 @@ def _crops(
     if rng.random() < 0.3:
         height, width = field.image.shape[:2]
         wanted.append((float(rng.uniform(0, width)), float(rng.uniform(0, height)), 0, "artefact"))
+    return crops_of(field, slide, profile, grid, wanted)
+
+
+def crops_of(
+    field: Field, slide: Slide, profile: Profile, grid: WorkingGrid, wanted: Sequence[tuple[float, float, int, str]]
+) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Crops, masks and calls (as in `Lesson`) of places given as x, y (field pixels), label (0: none) and call."""
+    side = LOOK_PX + 2 * LOOK_MARGIN_PX
     crops, masks, calls = [], [], []
     for x, y, label, call in wanted:
         left, top = (int(np.round((v + 0.5) / grid.downsample - 0.5)) - side // 2 for v in (x, y))
