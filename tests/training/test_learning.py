@@ -1,0 +1,101 @@
+"""Lessons, fitting, calibration and mining: small, but the real thing."""
+
+import numpy as np
+import pytest
+import torch
+from dtcseg_training.calibrate import calibrate
+from dtcseg_training.fields import LOOK_MARGIN_PX, make_lesson
+from dtcseg_training.fit import FitSettings, centre_loss, fit_look, fit_screen
+from dtcseg_training.lessons import load_lessons, make_lessons
+from dtcseg_training.mine import mine_lesson
+from dtcseg_training.targets import centre_map
+
+from dtcseg.network.model import LOOK_CLASSES, Look, Screen
+from dtcseg.network.weights import ARCHITECTURE, Card, save
+
+
+@pytest.fixture(scope="module")
+def lessons():
+    return [make_lesson(99, i) for i in range(4)]
+
+
+def assert_same(a, b):
+    for key, value in a.__dict__.items():
+        np.testing.assert_array_equal(value, b.__dict__[key])
+
+
+def test_a_lesson_is_its_seed(lessons):
+    assert_same(make_lesson(99, 1), lessons[1])
+    assert not np.array_equal(make_lesson(98, 1).planes[:, :50, :50], lessons[1].planes[:, :50, :50])
+
+
+def test_targets_lie_on_nuclei(lessons):
+    """The nuclear plane is clearly darker under the centres than elsewhere."""
+    for lesson in lessons:
+        nuclear = lesson.planes[0].astype(np.float32)
+        x, y = np.round(lesson.nuclei).astype(int).T
+        inside = (x >= 0) & (y >= 0) & (x < nuclear.shape[1]) & (y < nuclear.shape[0])
+        assert inside.mean() > 0.9
+        assert np.median(nuclear[y[inside], x[inside]]) > np.median(nuclear) + 0.1
+
+
+def test_masks_belong_to_the_object_in_the_middle(lessons):
+    side = lessons[0].crops.shape[-1]
+    for lesson in lessons:
+        for masks, call in zip(lesson.masks, lesson.calls, strict=True):
+            if LOOK_CLASSES[call] == "tumour":
+                rows, columns = np.nonzero(masks[0])
+                assert abs(rows.mean() - side / 2) < LOOK_MARGIN_PX
+                assert abs(columns.mean() - side / 2) < LOOK_MARGIN_PX
+                assert (masks[1] <= masks[0]).all()
+
+
+def test_made_once_and_loaded(tmp_path, lessons):
+    make_lessons(tmp_path, seed=99, count=2, processes=1)
+    times = {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+    make_lessons(tmp_path, seed=99, count=3, processes=2)
+    assert all(p.stat().st_mtime_ns == t for p, t in times.items())
+    for got, want in zip(load_lessons(tmp_path, seed=99, count=3), lessons, strict=False):
+        assert_same(got, want)
+
+
+def test_centre_map_and_its_loss():
+    target = centre_map((20, 30), [(4, 5), (28.6, 19.4), (50, 5)], 1.5)
+    assert target[5, 4] == 1
+    assert target[19, 29] == 1
+    assert (target == 1).sum() == 2
+    target = torch.from_numpy(target)[None, None]
+    good, bad = (target - 0.5) * 12, (0.5 - target) * 12
+    assert centre_loss(good, target) < 0.1 * centre_loss(bad, target)
+
+
+def test_fitting_learns_and_repeats_itself(lessons):
+    torch.set_num_threads(1)
+    settings = FitSettings(epochs=3, batch=2, seed=4)
+    first, second = (fit_screen(lessons, lessons[:2], settings) for _ in range(2))
+    for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    torch.manual_seed(settings.seed)
+    fresh = Screen().eval()
+    planes = torch.from_numpy(lessons[0].planes[None, :, :224, :224].astype(np.float32))
+    with torch.inference_mode():
+        before, after = fresh(planes)[:, 0], first.eval()(planes)[:, 0]
+    target = torch.from_numpy(centre_map((224, 224), [tuple(p) for p in lessons[0].nuclei], 1.3))[None]
+    assert centre_loss(after[:, None], target[:, None]) < centre_loss(before[:, None], target[:, None])
+    look = fit_look(lessons, lessons[:2], FitSettings(epochs=1, batch=4, seed=4))
+    found = calibrate(first.eval(), look.eval(), lessons)
+    assert 0.1 <= found.nucleus_threshold <= 0.9
+    assert found.figures["held_out_tumour_cells"] == sum((x.calls == 0).sum() for x in lessons)
+
+
+def test_mined_crops_are_candidates_with_their_truth(tmp_path):
+    torch.manual_seed(0)
+    screen = Screen()
+    torch.nn.init.constant_(screen.head.bias, 0.0)
+    path = tmp_path / "w.safetensors"
+    save(path, screen, Look(), Card("test", ARCHITECTURE, 0.5, 0.3, 0.5, 1.0, 0.01))
+    lesson = mine_lesson(99, 2, str(path))
+    assert 0 < len(lesson.calls) <= 24
+    assert lesson.crops.shape[0] == lesson.masks.shape[0] == len(lesson.calls)
+    haematopoietic = lesson.calls == LOOK_CLASSES.index("haematopoietic")
+    assert lesson.masks[haematopoietic, 0].any(axis=(1, 2)).all()
