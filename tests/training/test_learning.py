@@ -11,7 +11,7 @@ from dtcseg_training.mine import mine_lesson
 from dtcseg_training.targets import centre_map
 
 from dtcseg.network.model import LOOK_CLASSES, Look, Screen
-from dtcseg.network.weights import ARCHITECTURE, Card, save
+from dtcseg.network.weights import ARCHITECTURE, Card, load, resolve, save
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,14 @@ def test_fitting_learns_and_repeats_itself(lessons):
     target = torch.from_numpy(centre_map((224, 224), [tuple(p) for p in lessons[0].nuclei], 1.3))[None]
     assert centre_loss(after[:, None], target[:, None]) < centre_loss(before[:, None], target[:, None])
     look = fit_look(lessons, lessons[:2], FitSettings(epochs=1, batch=4, seed=4))
-    found = calibrate(first.eval(), look.eval(), lessons)
+    with pytest.raises(ValueError, match="not learned enough"):
+        calibrate(Screen().eval(), look.eval(), lessons)
+
+
+def test_calibration_of_the_released_weights(lessons):
+    found = calibrate(*load(resolve()), lessons)
+    assert found.figures["nucleus_recall"] > 0.85
+    assert found.figures["nucleus_precision"] > 0.85
     assert 0.1 <= found.nucleus_threshold <= 0.9
     assert found.figures["held_out_tumour_cells"] == sum((x.calls == 0).sum() for x in lessons)
 

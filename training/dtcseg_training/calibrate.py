@@ -106,6 +106,8 @@ def _nucleus_threshold(found: Sequence[FloatArray], lessons: Sequence[Lesson]) -
     """Threshold at which as many nuclei are counted as there are; then the spread of the count over fields."""
     values = np.sort(np.concatenate([f[:, 2] for f in found]))[::-1]
     true = np.array([len(lesson.nuclei) for lesson in lessons], float)
+    if not len(values):
+        raise ValueError("the screen finds no nucleus at all: it has not learned enough to be calibrated")
     threshold = float(np.clip(values[min(int(true.sum()), len(values) - 1)], 0.1, 0.9))
     counted = np.array([(f[:, 2] >= threshold).sum() for f in found], float)
     many = true >= 40
