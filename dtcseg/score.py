@@ -48,6 +48,8 @@ MAX_CANDIDATES = 10_000
 """More than this on one slide is precipitate or a wrong stain, not cells; the best of them are kept and it is said."""
 
 _SPOTS_MPP_UM = 8.0
+_SPOTS_MAX_PX = 1.5e6
+"""A larger overview is made coarser before the spots are looked for, so that memory does not grow with the slide."""
 _MAX_FOREIGN = 0.5
 _SAMPLE_FIELDS = 32
 _SAMPLE_PX = 96
@@ -114,7 +116,9 @@ def _look_small(slide: Slide, threads: int) -> _Opened:
     mpp_um = _checked_mpp(slide)
     overview = read_overview(slide, mpp_um, threads=threads)
     channel = match_channels(slide.channels)["nuclear"] if slide.kind == "fluorescence" else None
-    coarser = max(min(round(_SPOTS_MPP_UM / overview.grid.mpp_um), *overview.pixels.shape[:2]), 1)
+    height, width = overview.pixels.shape[:2]
+    enough = math.ceil(math.sqrt(height * width / _SPOTS_MAX_PX))
+    coarser = max(min(max(round(_SPOTS_MPP_UM / overview.grid.mpp_um), enough), height, width), 1)
     picture = box_mean(overview.pixels if channel is None else overview.pixels[..., channel : channel + 1], coarser)
     spots = find_spots(picture if channel is None else picture[..., 0], overview.grid.mpp_um * coarser, slide.kind)
     if "dark" in spots.flags:
