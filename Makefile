@@ -83,12 +83,11 @@ $(RUN):
 	bash scripts/make_venv.sh "$(PYTHON)" "$(VENV)"
 
 $(CORE): | $(RUN)
-	$(PIP) install "$(TORCH)"
-	$(PIP) install --editable .
+	$(PIP) install "$(TORCH)" --editable .
 	@rm -f $(VENV)/.dtcseg-core-*
 	@touch $@
 
-$(DEV): | $(CORE)
-	$(PIP) install --editable ".[dev]"
-	@rm -f $(VENV)/.dtcseg-dev-*
-	@touch $@
+$(DEV): | $(RUN)
+	$(PIP) install "$(TORCH)" --editable ".[dev]"
+	@rm -f $(VENV)/.dtcseg-*
+	@touch $(CORE) $@
