@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float32]
 
+_CK_REACH_PX = 7
+"""Cytokeratin is looked for this far around a candidate's centre: the radius of a small tumour cell (µm)."""
+_CK_TRACE = 0.08
+"""Least cytokeratin (mean of 3 x 3 µm) worth a second look, which itself asks for more (`look._CK_POSITIVE`)."""
+
 
 class Profile(Protocol):
     """What turns the pixels of one slide into planes (`BrightfieldProfile`, `FluorescenceProfile`)."""
@@ -207,9 +212,33 @@ def _screen_group(slide: Slide, view: _View, engine: Engine, tiles: Sequence[Til
         for (tile, planes, unreadable), maps in zip(members, logits, strict=True):
             nuclei = core_peaks(maps[SCREEN_MAPS.index("nucleus")], tile, card.nucleus_threshold, NUCLEUS_APART_PX)
             candidates = core_peaks(maps[1:].amax(dim=0), tile, card.candidate_threshold, CANDIDATE_APART_PX)
+            candidates = candidates[_stained(planes[1], tile, candidates)]
             first, stats = _tile_blocks(slide, view, tile, planes)
             results.append(_Found(tile, nuclei, candidates, first, stats, unreadable))
     return results
+
+
+def _stained(ck: FloatArray, tile: Tile, points: FloatArray) -> npt.NDArray[np.bool_]:
+    """Whether there is any cytokeratin at each point: what has none needs no second look.
+
+    Parameters
+    ----------
+    ck : (H, W) float32
+        Cytokeratin plane of the tile with its halo.
+    points : (N, 3) float32
+        x, y in working pixels of the slide.
+    """
+    found = np.zeros(len(points), bool)
+    side = 2 * _CK_REACH_PX + 1
+    for i, (x, y, _) in enumerate(points):
+        column, row = int(x) - tile.x + tile.halo - _CK_REACH_PX, int(y) - tile.y + tile.halo - _CK_REACH_PX
+        window = ck[row - 1 : row + side + 1, column - 1 : column + side + 1]
+        total = np.zeros((side, side), np.float32)
+        for dy in range(3):
+            for dx in range(3):
+                total += window[dy : dy + side, dx : dx + side]
+        found[i] = total.max() >= 9 * _CK_TRACE
+    return found
 
 
 def _tile_planes(slide: Slide, view: _View, tile: Tile) -> tuple[FloatArray, list[tuple[int, int]]]:
