@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from shared_data import READERS, needs_readers
@@ -308,6 +308,7 @@ def test_result_names(file: str, name: str) -> None:
     assert result_name(Path(file)) == name
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 @given(st.text(min_size=1, max_size=300))
 def test_every_name_is_safe(text: str) -> None:
     name = safe_name(text)
