@@ -307,7 +307,14 @@ def start_run(tmp_path, out, workers, sleep):
         "DTCSEG_TEST_MARKS": str(tmp_path / "marks"),
     }
     command = [sys.executable, str(TESTS / "batch_script.py"), str(tmp_path / "slides"), str(out), str(workers)]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a CI may have it ignored
+    )
 
 
 def wait_for_slow_slide(tmp_path, count=1):

@@ -22,6 +22,11 @@ def run(*arguments, **more):
     return subprocess.run([*PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=600, **more)
 
 
+def hear_interrupts():
+    """A process started in the background may have been told to ignore Ctrl-C; a user's has not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def rows(path):
     with path.open(newline="", encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
@@ -174,6 +179,7 @@ def test_stopped_in_the_middle_and_resumed(tmp_path, how):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        preexec_fn=hear_interrupts,
     )
     deadline = time.monotonic() + 300
     while not list((tmp_path / "part").glob("*/cells.csv")) and time.monotonic() < deadline:
