@@ -75,5 +75,5 @@ class ScoreConfig:
     device: str = "auto"
     workers: int = 1
     scheduler: str | None = None
-    tile_px: int = 1024
+    tile_px: int = 768
     batch: int = 0

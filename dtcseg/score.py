@@ -67,7 +67,6 @@ class _Opened:
 
     slide: Slide
     mpp_um: float
-    overview: Overview
     spots: Spots
     mask: npt.NDArray[np.bool_]
     grid: WorkingGrid
@@ -92,18 +91,22 @@ def score_slide(job: SlideJob, config: ScoreConfig, on_progress: OnProgress = la
         The weights or the device asked for are not to be had.
     """
     engine = load_engine(resolve(config.model), config.device)
-    threads = max(1, cores() // max(config.workers, 1))
     with open_slide(
         job.files,
         mpp_um=job.mpp_um,
         mpp_source=cast("ResolutionSource", job.mpp_source or "flag"),
         channels=job.channels,
     ) as slide:
-        opened = _look_small(slide, threads)
-        on_progress(0.03)
-        profile = _profile(opened, job)
-        on_progress(0.05)
-        return _score(opened, profile, engine, config, on_progress)
+        return score_open(slide, job, engine, config, on_progress)
+
+
+def score_open(
+    slide: Slide, job: SlideJob, engine: Engine, config: ScoreConfig, on_progress: OnProgress = lambda share: None
+) -> SlideScore:
+    """Score a slide that is open already; otherwise as `score_slide`."""
+    opened, profile = _prepare(slide, job, max(1, cores() // max(config.workers, 1)))
+    on_progress(0.05)
+    return _score(opened, profile, engine, config, on_progress)
 
 
 @lru_cache(maxsize=1)
@@ -112,7 +115,13 @@ def load_engine(info: WeightsInfo, device: str) -> Engine:
     return Engine(info, device)
 
 
-def _look_small(slide: Slide, threads: int) -> _Opened:
+def _prepare(slide: Slide, job: SlideJob, threads: int) -> tuple[_Opened, Profile]:
+    """Look at the slide small, and learn from that how its pixels turn into planes; the overview is not kept."""
+    opened, overview = _look_small(slide, threads)
+    return opened, _profile(opened, overview, job)
+
+
+def _look_small(slide: Slide, threads: int) -> tuple[_Opened, Overview]:
     mpp_um = _checked_mpp(slide)
     overview = read_overview(slide, mpp_um, threads=threads)
     channel = match_channels(slide.channels)["nuclear"] if slide.kind == "fluorescence" else None
@@ -128,7 +137,7 @@ def _look_small(slide: Slide, threads: int) -> _Opened:
             "Then list the files of its channels in slides.csv (columns file, slide, channel)",
         )
     mask = spots.mask | _resized(~overview.readable, spots.mask.shape)
-    return _Opened(slide, mpp_um, overview, spots, mask, plan_grid(slide, mpp_um, SCREEN_MPP_UM), threads)
+    return _Opened(slide, mpp_um, spots, mask, plan_grid(slide, mpp_um, SCREEN_MPP_UM), threads), overview
 
 
 def _checked_mpp(slide: Slide) -> float:
@@ -144,29 +153,27 @@ def _checked_mpp(slide: Slide) -> float:
     return mpp_um
 
 
-def _profile(opened: _Opened, job: SlideJob) -> Profile:
+def _profile(opened: _Opened, overview: Overview, job: SlideJob) -> Profile:
     """Learn how this slide turns into planes."""
     if opened.slide.kind == "fluorescence":
         if job.stain not in (None, "if"):
             raise UnsuitableSlide(
                 opened.slide.path, f"it has fluorescence channels, but its stain is said to be {job.stain}"
             )
-        sample = _sample(opened)
+        sample = _sample(opened, overview)
         return estimate_fluorescence(sample, match_channels(opened.slide.channels), job.stain_source or "image")
     if job.stain == "if":
         raise UnsuitableSlide(opened.slide.path, "it is a brightfield (RGB) image, but its stain is said to be if")
-    return _brightfield_profile(opened, job.stain, job.stain_source)
+    return _brightfield_profile(opened, overview, job.stain, job.stain_source)
 
 
-def _brightfield_profile(opened: _Opened, stain: Stain | None, stain_source: str) -> BrightfieldProfile:
-    pixels = cast("npt.NDArray[np.uint8]", opened.overview.pixels)
-    white = _white(opened)
-    scale = opened.overview.grid.mpp_um
-    mask = (
-        _resized(opened.mask, pixels.shape[:2])
-        & opened.overview.readable
-        & ~_resized(opened.spots.ink, pixels.shape[:2])
-    )
+def _brightfield_profile(
+    opened: _Opened, overview: Overview, stain: Stain | None, stain_source: str
+) -> BrightfieldProfile:
+    pixels = cast("npt.NDArray[np.uint8]", overview.pixels)
+    white = _white(opened, overview)
+    scale = overview.grid.mpp_um
+    mask = _resized(opened.mask, pixels.shape[:2]) & overview.readable & ~_resized(opened.spots.ink, pixels.shape[:2])
     places = chromogen_places(pixels, mask, white, count=_PLACES, apart_px=max(round(_APART_UM / scale), 1))
     patches = []
     for x, y in places:
@@ -174,7 +181,7 @@ def _brightfield_profile(opened: _Opened, stain: Stain | None, stain_source: str
         patch = _read_patch(opened, centre[0] - _PLACE_PX // 2, centre[1] - _PLACE_PX // 2, _PLACE_PX)
         if patch is not None:
             patches.append(cast("npt.NDArray[np.uint8]", patch.reshape(-1, patch.shape[2])))
-    sample = cast("npt.NDArray[np.uint8]", _sample(opened))
+    sample = cast("npt.NDArray[np.uint8]", _sample(opened, overview))
     foreign = foreign_share(sample, white)
     if foreign > _MAX_FOREIGN:
         raise UnsuitableSlide(
@@ -185,22 +192,22 @@ def _brightfield_profile(opened: _Opened, stain: Stain | None, stain_source: str
     return estimate_brightfield(sample, patches, white, stain, stain_source)
 
 
-def _white(opened: _Opened) -> Vector:
+def _white(opened: _Opened, overview: Overview) -> Vector:
     """Clean glass, or the brightest ground between the cells where no glass is seen."""
     if opened.spots.glass is not None:
         level = opened.spots.glass
     else:
-        level = np.percentile(opened.overview.pixels.reshape(-1, opened.overview.pixels.shape[2]), 98, axis=0)
+        level = np.percentile(overview.pixels.reshape(-1, overview.pixels.shape[2]), 98, axis=0)
     r, g, b = (round(float(v), 2) for v in level[:3])
     return r, g, b
 
 
-def _sample(opened: _Opened) -> PixelArray:
+def _sample(opened: _Opened, overview: Overview) -> PixelArray:
     """Pixels (N, C) at about 1 µm/px from fields spread evenly over the spots; the same fields on every run."""
     rows, columns = np.nonzero(opened.mask)
     channels = len(opened.slide.channels)
     if not rows.size:
-        return cast("PixelArray", np.zeros((0, channels), opened.overview.pixels.dtype))
+        return cast("PixelArray", np.zeros((0, channels), overview.pixels.dtype))
     picks = np.linspace(0, rows.size - 1, 4 * _SAMPLE_FIELDS).astype(int)
     picks = np.random.default_rng(0).permutation(picks)
     parts: list[PixelArray] = []

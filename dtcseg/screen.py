@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dtcseg.errors import UnreadableRegion
+from dtcseg.memory import give_back
 from dtcseg.network.model import PLANES, SCREEN_MAPS, SCREEN_REACH_PX, SCREEN_STRIDE_PX
 from dtcseg.network.peaks import CANDIDATE_APART_PX, NUCLEUS_APART_PX, core_peaks
 from dtcseg.parallel import ordered_map
@@ -28,6 +29,7 @@ FloatArray = npt.NDArray[np.float32]
 
 _CK_REACH_PX = 7
 """Cytokeratin is looked for this far around a candidate's centre: the radius of a small tumour cell (µm)."""
+_TIDY_TILES = 4
 _CK_TRACE = 0.08
 """Least cytokeratin (mean of 3 x 3 µm) worth a second look, which itself asks for more (`look._CK_POSITIVE`)."""
 
@@ -156,6 +158,8 @@ def screen_slide(
                     unreadable[row, column] = True
             done += len(results)
             on_progress(done / len(tiles))
+            if done // _TIDY_TILES > (done - len(results)) // _TIDY_TILES:
+                give_back()
     finally:
         handles.close()
     return Screening(_sorted(nuclei), _sorted(candidates), blocks, stats, unreadable)
@@ -208,7 +212,8 @@ def _screen_group(slide: Slide, view: _View, engine: Engine, tiles: Sequence[Til
     results = []
     card = engine.info.card
     for members in by_size.values():
-        logits = engine.screen(np.stack([planes for _, planes, _ in members]))
+        together = members[0][1][None] if len(members) == 1 else np.stack([planes for _, planes, _ in members])
+        logits = engine.screen(together)
         for (tile, planes, unreadable), maps in zip(members, logits, strict=True):
             nuclei = core_peaks(maps[SCREEN_MAPS.index("nucleus")], tile, card.nucleus_threshold, NUCLEUS_APART_PX)
             candidates = core_peaks(maps[1:].amax(dim=0), tile, card.candidate_threshold, CANDIDATE_APART_PX)

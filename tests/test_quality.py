@@ -615,7 +615,7 @@ def test_dark_fluorescence_holds_nothing(level):
 @pytest.mark.parametrize("name", ["smears", "marrow_cells_brightfield", "marrow_he", "cytospin_dapi"])
 def test_real_fields_full_of_cells_are_screened_whole(shared_data, name):
     files = [path for path in sorted((shared_data / name).rglob("*.*g")) if not path.stem.endswith("_labels")]
-    for path in files[:: max(1, len(files) // 4)]:
+    for path in files[:: max(1, len(files) // 7)]:
         field = Image.open(path)
         field = field if name == "cytospin_dapi" else field.convert("RGB")
         mpp = {"cytospin_dapi": 0.12, "smears": 0.1}.get(name, 0.3)

@@ -98,6 +98,19 @@ def test_blank_slide_has_no_cells_and_says_so(tmp_path, level):
     assert score.qc[0] in ("no_spot", "not_assessable")
 
 
+@pytest.mark.parametrize("offset", [0, 300])
+def test_blank_fluorescence_has_no_cells_and_says_so(tmp_path, offset):
+    path = tmp_path / "blank.ome.tif"
+    noise = np.random.default_rng(0).normal(offset, 4.0, (3, 2000, 2000))
+    pixels = np.clip(noise, 0, None).astype(np.uint16)
+    metadata = {"axes": "CYX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5, "Channel": {"Name": ["DAPI", "CK", "CD45"]}}
+    tifffile.imwrite(path, pixels, ome=True, photometric="minisblack", metadata=metadata)
+    score = score_slide(job(path), ScoreConfig(out=tmp_path))
+    assert score.mnc == 0
+    assert score.candidates == ()
+    assert score.qc[0] in ("no_spot", "not_assessable")
+
+
 def blurred(pixels, sigma_px):
     from scipy import ndimage
 

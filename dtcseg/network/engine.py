@@ -75,7 +75,8 @@ class Engine:
                 return cast("torch.Tensor", self._screen(part)).float().cpu()
 
         if self.device.type == "cpu":  # a core gains nothing from batches, and other kernels round differently
-            return torch.cat([out for i in range(len(planes)) for out in self._in_parts(planes[i : i + 1], run)])
+            parts = [out for i in range(len(planes)) for out in self._in_parts(planes[i : i + 1], run)]
+            return parts[0] if len(parts) == 1 else torch.cat(parts)
         return torch.cat(self._in_parts(planes, run))
 
     def look(self, crops: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -222,7 +222,9 @@ def _glowing(coarse: npt.NDArray[np.float32]) -> Mask:
     low, quarter, high = (float(level) for level in np.percentile(values, [1, 25, 99.9]))
     # A blank channel varies by a few percent of its own offset once so many pixels are averaged.
     if high - quarter < max(4 * (quarter - low), 0.1 * abs(quarter), 3.0):
-        return np.zeros(coarse.shape, dtype=bool)
+        # Either nothing glows, or cells lie so close that not even a quarter is ground: no lamp is so uneven.
+        crowded = high > 4 * max(low, 0.0) + 10
+        return np.asarray(coarse > low + 0.2 * (high - low)) if crowded else np.zeros(coarse.shape, dtype=bool)
     return np.asarray(coarse > quarter + max(3 * (quarter - low), 0.02 * (high - quarter), 1.0))
 
 

@@ -42,7 +42,8 @@ _FORMATS = {
     "qpi": "PerkinElmer QPTIFF",
     "imagej": "ImageJ TIFF",
 }
-_CACHE_BYTES = 64 * 2**20
+# The tiles of one read and of its neighbour, whatever the size of the slide.
+_CACHE_BYTES = 32 * 2**20
 # Wide strips: a band of this many rows is kept, so that a row of reads decodes each strip once.
 _BAND_ROWS = 1280
 _LARGEST_CACHE_BYTES = 384 * 2**20

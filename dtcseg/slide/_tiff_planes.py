@@ -105,8 +105,8 @@ class CodedPlane:
 
     @property
     def row_bytes(self) -> int:
-        """Decoded bytes of one row of segments, per pixel row."""
-        return int(self._across * self._segment_bytes * self._planes // self._tile_h)
+        """Decoded bytes of a pixel row where every read needs whole rows (strips), 0 where it needs tiles."""
+        return 0 if self._key.is_tiled else int(self._segment_bytes * self._planes // self._tile_h)
 
     def _check(self) -> None:
         try:

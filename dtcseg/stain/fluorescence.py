@@ -85,12 +85,14 @@ def estimate_fluorescence(
     Parameters
     ----------
     sample : (N, C) uint8 or uint16
-        Pixels of random fields with cells, at about 1 µm/px.
+        Pixels of random fields with cells, at about 1 µm/px; none at all on a blank slide.
     roles : mapping of role to channel index
         At least "nuclear".
     stain_source : str
     """
     full = float(np.iinfo(sample.dtype).max)
+    if not len(sample):
+        sample = np.zeros((1, sample.shape[1]), sample.dtype)
     nuclear = sample[:, roles["nuclear"]].astype(np.float32)
     background, span = _background(nuclear)
     inside = nuclear > background + max(0.25 * (float(np.percentile(nuclear, 99)) - background), 4 * span)
