@@ -9,6 +9,7 @@ from dtcseg_training.fit import FitSettings, centre_loss, fit_look, fit_screen
 from dtcseg_training.lessons import load_lessons, make_lessons
 from dtcseg_training.mine import mine_lesson
 from dtcseg_training.targets import centre_map
+from dtcseg_training.train import Plan, train
 
 from dtcseg.network.model import LOOK_CLASSES, Look, Screen
 from dtcseg.network.weights import ARCHITECTURE, Card, load, resolve, save
@@ -86,11 +87,53 @@ def test_fitting_learns_and_repeats_itself(lessons):
     blind = Screen().eval()
     torch.nn.init.constant_(blind.head.bias, -50.0)
     with pytest.raises(ValueError, match="not learned enough"):
-        calibrate(blind, look.eval(), lessons)
+        calibrate(blind, look.eval(), lessons, lessons)
+
+
+def test_a_stopped_fit_goes_on_as_if_never_stopped(tmp_path, lessons, monkeypatch):
+    torch.set_num_threads(1)
+    settings = FitSettings(epochs=3, batch=2, seed=4)
+    whole = fit_look(lessons, lessons[:1], settings)
+    saved = torch.save
+
+    def stop_after_two(state, path):
+        saved(state, path)
+        if state["epochs"] == 2:
+            path.replace(tmp_path / "state")
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", stop_after_two)
+    with pytest.raises(KeyboardInterrupt):
+        fit_look(lessons, lessons[:1], settings, keep=tmp_path / "state")
+    monkeypatch.undo()
+    resumed = fit_look(lessons, lessons[:1], settings, keep=tmp_path / "state")
+    for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_weights_are_made_by_one_command(tmp_path, monkeypatch):
+    """A run far too short to be of use, but all of it; the same command again makes the same weights from its files."""
+    plan = Plan(
+        lessons=6,
+        held_out=2,
+        mined=3,
+        mined_held_out=2,
+        screen_epochs=1,
+        look_epochs=1,
+        mined_epochs=1,
+        start="dtcseg-1",
+    )
+    info = train(tmp_path / "new.safetensors", tmp_path / "work", plan)
+    assert info.card.parent == resolve("dtcseg-1").sha256
+    assert 0.08 <= info.card.candidate_threshold <= 0.4
+    load(info)
+    monkeypatch.setattr("dtcseg_training.train.fit_look", lambda *_, **__: pytest.fail("fitted again"))
+    again = train(tmp_path / "again.safetensors", tmp_path / "work", plan)
+    assert again.card.figures == info.card.figures
 
 
 def test_calibration_of_the_released_weights(lessons):
-    found = calibrate(*load(resolve()), lessons)
+    found = calibrate(*load(resolve()), lessons, lessons)
     assert found.figures["nucleus_recall"] > 0.85
     assert found.figures["nucleus_precision"] > 0.85
     assert 0.1 <= found.nucleus_threshold <= 0.9

@@ -25,7 +25,8 @@ FloatArray = npt.NDArray[np.float32]
 _LEAST = 0.05
 _NUCLEUS_NEAR_PX = 4.0
 _CANDIDATE_NEAR_PX = 8.0
-_WANTED_RECALL = 0.998
+_LOST = 0.004
+"""Share of the tumour cells that the screen sees at all which the candidate threshold may cost."""
 _HALO_PX = 8
 
 
@@ -49,7 +50,7 @@ class Calibration:
     figures: dict[str, object]
 
 
-def calibrate(screen: Screen, look: Look, lessons: Sequence[Lesson]) -> Calibration:
+def calibrate(screen: Screen, look: Look, lessons: Sequence[Lesson], mined: Sequence[Lesson]) -> Calibration:
     """Find thresholds and temperature.
 
     Parameters
@@ -57,7 +58,9 @@ def calibrate(screen: Screen, look: Look, lessons: Sequence[Lesson]) -> Calibrat
     screen, look : Screen, Look
         Fitted, in evaluation mode, on the CPU.
     lessons : sequence of Lesson
-        None of them trained on.
+        For the screen; none of them trained on.
+    mined : sequence of Lesson
+        For the look: their crops are the screen's own candidates (`mine_lesson`); none of them trained on.
     """
     nuclei, candidates = [], []
     for lesson in lessons:
@@ -66,7 +69,7 @@ def calibrate(screen: Screen, look: Look, lessons: Sequence[Lesson]) -> Calibrat
         candidates.append(found[1])
     nucleus_threshold, relative_sd, nuclear = _nucleus_threshold(nuclei, lessons)
     candidate_threshold, candidate_recall = _candidate_threshold(candidates, lessons)
-    temperature, tumour_threshold, called = _calls(look, lessons)
+    temperature, tumour_threshold, called = _calls(look, mined)
     area_mm2 = sum(lesson.planes.shape[1] * lesson.planes.shape[2] for lesson in lessons) * 1e-6
     kept = sum(int((c[:, 2] >= candidate_threshold).sum()) for c in candidates)
     figures = {
@@ -137,7 +140,8 @@ def _candidate_threshold(found: Sequence[FloatArray], lessons: Sequence[Lesson])
             near = np.hypot(*(candidates[:, :2] - centre).T) <= _CANDIDATE_NEAR_PX
             best.append(float(candidates[near, 2].max()) if near.any() else 0.0)
     scores = np.sort(np.asarray(best or [1.0]))
-    threshold = float(np.clip(scores[int(np.floor((1 - _WANTED_RECALL) * len(scores)))], 0.08, 0.4))
+    seen = scores[scores > 0] if (scores > 0).any() else np.ones(1)
+    threshold = float(np.clip(seen[int(_LOST * len(seen))], 0.08, 0.4))
     return round(threshold, 4), float((scores >= threshold).mean())
 
 

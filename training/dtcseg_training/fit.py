@@ -19,6 +19,7 @@ from dtcseg_training.targets import CK_SIGMA_PX, NUCLEUS_SIGMA_PX, centre_map
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -48,11 +49,11 @@ class _Average:
 
     def __init__(self, network: nn.Module) -> None:
         self.network = copy.deepcopy(network).eval()
-        self._steps = 0
+        self.steps = 0
 
     def follow(self, network: nn.Module) -> None:
-        self._steps += 1
-        keep = min(_EMA, self._steps / (self._steps + 10))
+        self.steps += 1
+        keep = min(_EMA, self.steps / (self.steps + 10))
         with torch.no_grad():
             for mine, theirs in zip(self.network.parameters(), network.parameters(), strict=True):
                 mine.lerp_(theirs, 1 - keep)
@@ -94,36 +95,52 @@ def look_loss(masks: Tensor, calls: Tensor, true_masks: Tensor, true_calls: Tens
 
 
 def fit_screen(
-    lessons: Sequence[Lesson], held_out: Sequence[Lesson], settings: FitSettings, start: Screen | None = None
+    lessons: Sequence[Lesson],
+    held_out: Sequence[Lesson],
+    settings: FitSettings,
+    start: Screen | None = None,
+    *,
+    keep: Path | None = None,
 ) -> Screen:
-    """Fit the screening network; returns the averaged weights of the epoch that was best on the held-out lessons."""
-    rng = np.random.default_rng(settings.seed)
+    """Fit the screening network; returns the averaged weights of the epoch that was best on the held-out lessons.
+
+    Parameters
+    ----------
+    lessons, held_out : sequence of Lesson
+    settings : FitSettings
+    start : Screen, optional
+        Where to begin; from random weights when not given.
+    keep : Path, optional
+        Where the state is written after every epoch, and read from to go on after a stop: the weights are then the
+        same as without the stop.
+    """
     torch.manual_seed(settings.seed)
     network = start or Screen()
-    nn.init.constant_(network.head.bias, -4.0) if start is None and network.head.bias is not None else None
+    if start is None and network.head.bias is not None:
+        nn.init.constant_(network.head.bias, -4.0)  # next to no pixel is a centre
     weights = torch.tensor(_MAP_WEIGHTS, device=settings.device)
 
-    def batch(chosen: Sequence[Lesson], train: bool) -> tuple[Tensor, Tensor]:
-        pairs = [_screen_example(lesson, rng if train else None) for lesson in chosen]
+    def loss(net: Screen, chosen: Sequence[Lesson], rng: np.random.Generator | None) -> Tensor:
+        pairs = [_screen_example(lesson, rng) for lesson in chosen]
         planes, targets = (np.stack(part) for part in zip(*pairs, strict=True))
-        return _tensor(planes, settings.device), _tensor(targets, settings.device)
+        return (centre_loss(net(_tensor(planes, settings.device)), _tensor(targets, settings.device)) * weights).sum()
 
-    def loss(net: Screen, chosen: Sequence[Lesson], train: bool) -> Tensor:
-        planes, targets = batch(chosen, train)
-        return (centre_loss(net(planes), targets) * weights).sum()
-
-    return _fit(network, lessons, held_out, settings, loss, rng)
+    return _fit(network, lessons, held_out, settings, loss, keep)
 
 
 def fit_look(
-    lessons: Sequence[Lesson], held_out: Sequence[Lesson], settings: FitSettings, start: Look | None = None
+    lessons: Sequence[Lesson],
+    held_out: Sequence[Lesson],
+    settings: FitSettings,
+    start: Look | None = None,
+    *,
+    keep: Path | None = None,
 ) -> Look:
-    """Fit the network of the second look on every crop of the lessons."""
-    rng = np.random.default_rng(settings.seed)
+    """Fit the network of the second look on every crop of the lessons; parameters as `fit_screen`."""
     torch.manual_seed(settings.seed)
 
-    def loss(net: Look, chosen: Sequence[tuple[Lesson, int]], train: bool) -> Tensor:
-        triples = [_look_example(lesson, i, rng if train else None) for lesson, i in chosen]
+    def loss(net: Look, chosen: Sequence[tuple[Lesson, int]], rng: np.random.Generator | None) -> Tensor:
+        triples = [_look_example(lesson, i, rng) for lesson, i in chosen]
         crops, masks = (np.stack([t[k] for t in triples]) for k in (0, 1))
         calls = torch.tensor([t[2] for t in triples], device=settings.device)
         got_masks, got_calls = net(_tensor(crops, settings.device))
@@ -132,7 +149,7 @@ def fit_look(
     def items(of: Sequence[Lesson]) -> list[tuple[Lesson, int]]:
         return [(lesson, i) for lesson in of for i in range(len(lesson.calls))]
 
-    return _fit(start or Look(), items(lessons), items(held_out), settings, loss, rng)
+    return _fit(start or Look(), items(lessons), items(held_out), settings, loss, keep)
 
 
 _Item = TypeVar("_Item")
@@ -143,8 +160,8 @@ def _fit(
     items: Sequence[_Item],
     held_out: Sequence[_Item],
     settings: FitSettings,
-    loss: Callable[[_Network, Sequence[_Item], bool], Tensor],
-    rng: np.random.Generator,
+    loss: Callable[[_Network, Sequence[_Item], np.random.Generator | None], Tensor],
+    keep: Path | None,
 ) -> _Network:
     network = network.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = _Average(network)
@@ -153,14 +170,25 @@ def _fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, settings.learning_rate, total_steps=max(steps, 1), pct_start=0.15
     )
-    best, best_loss = copy.deepcopy(average.network), float("inf")
+    best, best_loss, first_epoch = copy.deepcopy(average.network), float("inf"), 0
+    if keep is not None and keep.exists():
+        state = torch.load(keep, map_location=settings.device, weights_only=True)
+        network.load_state_dict(state["network"])
+        average.network.load_state_dict(state["average"])
+        average.steps = state["steps"]
+        best.load_state_dict(state["best"])
+        optimiser.load_state_dict(state["optimiser"])
+        schedule.load_state_dict(state["schedule"])
+        best_loss, first_epoch = state["best_loss"], state["epochs"]
     start = time.monotonic()
-    for epoch in range(settings.epochs):
+    for epoch in range(first_epoch, settings.epochs):
+        rng = np.random.default_rng([settings.seed, epoch])  # of the epoch alone, so that a run can go on at any epoch
+        torch.manual_seed(settings.seed * 100_003 + epoch)
         network.train()
         order = rng.permutation(len(items))
         total = 0.0
         for first in range(0, len(order) - settings.batch + 1, settings.batch):
-            value = loss(network, [items[i] for i in order[first : first + settings.batch]], True)
+            value = loss(network, [items[i] for i in order[first : first + settings.batch]], rng)
             optimiser.zero_grad(set_to_none=True)
             value.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -170,9 +198,23 @@ def _fit(
             total += float(value.detach())
         with torch.inference_mode():
             parts = [held_out[i : i + settings.batch] for i in range(0, len(held_out), settings.batch)]
-            judged = float(np.mean([float(loss(cast("_Network", average.network), part, False)) for part in parts]))
+            judged = float(np.mean([float(loss(cast("_Network", average.network), part, None)) for part in parts]))
         if judged < best_loss:
             best, best_loss = copy.deepcopy(average.network), judged
+        if keep is not None:
+            state = {
+                "network": network.state_dict(),
+                "average": average.network.state_dict(),
+                "steps": average.steps,
+                "best": best.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "schedule": schedule.state_dict(),
+                "best_loss": best_loss,
+                "epochs": epoch + 1,
+            }
+            beside = keep.with_name(keep.name + ".part")
+            torch.save(state, beside)
+            beside.replace(keep)
         _log.info(
             "%s epoch %d of %d: loss %.4f, held out %.4f, %.0f s",
             type(network).__name__,

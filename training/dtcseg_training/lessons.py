@@ -6,17 +6,20 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from multiprocessing import get_context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from dtcseg_training.fields import Lesson, make_lesson
+from dtcseg_training.mine import mine_lesson
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+_UNUSED = {"screen": ("crops", "masks", "calls"), "look": ("planes", "nuclei", "tumour", "other")}
 
-def make_lessons(folder: Path, *, seed: int, count: int, processes: int) -> None:
+
+def make_lessons(folder: Path, *, seed: int, count: int, processes: int, model: str = "") -> None:
     """Make the lessons that are still missing.
 
     Parameters
@@ -24,27 +27,37 @@ def make_lessons(folder: Path, *, seed: int, count: int, processes: int) -> None
     folder : Path
         Gets `<seed>-<index>.npz`, each written whole or not at all.
     seed, count : int
-        Lesson `index` of `seed` is always the same.
+        Lesson `index` of `seed` is always the same (with the same `model`).
     processes : int
+    model : str
+        Weights whose screen chooses the crops (`mine_lesson`); "" crops the true objects (`make_lesson`).
     """
     folder.mkdir(parents=True, exist_ok=True)
     missing = [i for i in range(count) if not _path(folder, seed, i).exists()]
+    n = len(missing)
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        for _ in pool.map(_make, [folder] * len(missing), [seed] * len(missing), missing, chunksize=4):
+        for _ in pool.map(_make, [folder] * n, [seed] * n, missing, [model] * n, chunksize=4):
             pass
 
 
-def load_lessons(folder: Path, *, seed: int, count: int) -> list[Lesson]:
-    """Load lessons 0..count of a seed; lessons must have been made."""
+def load_lessons(
+    folder: Path, *, seed: int, count: int, network: Literal["screen", "look"] | None = None
+) -> list[Lesson]:
+    """Load lessons 0..count of a seed, which must have been made.
+
+    With `network`, what only the other one learns from is left out (empty), to save memory.
+    """
+    unused = _UNUSED[network] if network else ()
     lessons = []
     for index in range(count):
         with np.load(_path(folder, seed, index)) as arrays:
-            lessons.append(Lesson(**{k: arrays[k] for k in arrays.files}))
+            parts = {k: arrays[k] if k not in unused else np.zeros(0) for k in arrays.files}
+        lessons.append(Lesson(**parts))  # type: ignore[arg-type]
     return lessons
 
 
-def _make(folder: Path, seed: int, index: int) -> None:
-    lesson = make_lesson(seed, index)
+def _make(folder: Path, seed: int, index: int, model: str) -> None:
+    lesson = mine_lesson(seed, index, model) if model else make_lesson(seed, index)
     path = _path(folder, seed, index)
     beside = path.with_suffix(f".{os.getpid()}.part")
     with beside.open("wb") as stream:

@@ -1,4 +1,4 @@
-"""Makes released weights from nothing: lessons, both networks, calibration, one file.
+"""Makes released weights: lessons, both networks, hard examples, calibration, one file. The same command goes on.
 
 python -m dtcseg_training.train OUT.safetensors --work FOLDER
 """
@@ -7,55 +7,192 @@ from __future__ import annotations
 
 import argparse
 import logging
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dtcseg.network.weights import ARCHITECTURE, Card, save
+import torch
+
+from dtcseg.network.model import Look, Screen
+from dtcseg.network.weights import ARCHITECTURE, Card, WeightsInfo, load, resolve, save
 from dtcseg.parallel import cores
-from dtcseg_training.calibrate import calibrate
+from dtcseg_training.calibrate import Calibration, calibrate
 from dtcseg_training.fit import FitSettings, fit_look, fit_screen
 from dtcseg_training.lessons import load_lessons, make_lessons
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _log = logging.getLogger(__name__)
-_TRAIN_SEED, _HELD_OUT_SEED = 1, 2
+_SEEDS = {"lessons": 1, "held_out": 2, "mined": 3, "mined_held_out": 4}
+_MINING_THRESHOLD = 0.1
+"""Least screening probability of a crop in the mined lessons: a little below what scoring will ask for."""
+_REPLAYED = 0.4
+"""Share of the first lessons that is learned again beside the mined ones, so that nothing is forgotten."""
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the whole of it; see the module's text for the call."""
-    parser = argparse.ArgumentParser(description="Train released weights from simulated fields.")
-    parser.add_argument("out", type=Path, help="the weights file to write")
-    parser.add_argument("--work", type=Path, required=True, help="folder that keeps the lessons, to go on after a stop")
-    parser.add_argument("--lessons", type=int, default=1600)
-    parser.add_argument("--held-out", type=int, default=120)
-    parser.add_argument("--screen-epochs", type=int, default=16)
-    parser.add_argument("--look-epochs", type=int, default=10)
-    parser.add_argument("--device", default="cpu")
-    options = parser.parse_args(arguments)
+@dataclass(frozen=True)
+class Plan:
+    """How much to learn from, and for how long.
+
+    Attributes
+    ----------
+    lessons, held_out, mined, mined_held_out : int
+        Fields of each kind.
+    screen_epochs, look_epochs, mined_epochs : int
+        The look learns first from true objects, then (mined) from what the screen proposes.
+    start : str
+        Weights to begin with, as `--model`; "" for random ones.
+    device : str
+    """
+
+    lessons: int = 2000
+    held_out: int = 120
+    mined: int = 1600
+    mined_held_out: int = 120
+    screen_epochs: int = 10
+    look_epochs: int = 2
+    mined_epochs: int = 4
+    start: str = ""
+    device: str = "cpu"
+
+    def count(self, kind: str) -> int:
+        """Fields of one kind."""
+        return int(getattr(self, kind))
+
+
+def train(out: Path, work: Path, plan: Plan) -> WeightsInfo:
+    """Make weights; what is in `work` already is not made again.
+
+    Parameters
+    ----------
+    out : Path
+        The weights file to write.
+    work : Path
+        Folder for lessons and for the state of the fits; remove it to begin anew or with another plan.
+    plan : Plan
+    """
+    processes = cores()
+    for kind in ("held_out", "lessons"):
+        make_lessons(work / "lessons", seed=_SEEDS[kind], count=plan.count(kind), processes=processes)
+    _beside(plan, [(_fit_screen, work, plan), (_fit_first_look, work, plan)])
+    first, draft = work / "first.safetensors", _draft_card()
+    save(first, _load(work / "screen.safetensors")[0], _load(work / "look.safetensors")[1], draft)
+    for kind in ("mined_held_out", "mined"):
+        make_lessons(work / "mined", seed=_SEEDS[kind], count=plan.count(kind), processes=processes, model=str(first))
+    _fit_second_look(work, plan)
+    screen, look = _load(work / "screen.safetensors")[0], _load(work / "second.safetensors")[1]
+    found = calibrate(
+        screen,
+        look,
+        load_lessons(work / "lessons", seed=_SEEDS["held_out"], count=plan.held_out, network="screen"),
+        load_lessons(work / "mined", seed=_SEEDS["mined_held_out"], count=plan.mined_held_out, network="look"),
+    )
+    save(out, screen, look, _card(out.stem, plan, found))
+    return resolve(str(out))
+
+
+def _beside(plan: Plan, tasks: list[tuple[Callable[[Path, Plan, int], None], Path, Plan]]) -> None:
+    """Run fits side by side on a CPU (two single threads do more than two threads of one), else in turn."""
+    if plan.device != "cpu" or cores() < len(tasks):
+        for fit, work, same in tasks:
+            fit(work, same, cores())
+        return
+    with ProcessPoolExecutor(len(tasks), mp_context=get_context("spawn")) as pool:
+        for future in [pool.submit(fit, work, same, cores() // len(tasks)) for fit, work, same in tasks]:
+            future.result()
+
+
+def _fit_screen(work: Path, plan: Plan, threads: int) -> None:
+    out = work / "screen.safetensors"
+    if out.exists():
+        return
+    _prepare(threads)
+    lessons = load_lessons(work / "lessons", seed=_SEEDS["lessons"], count=plan.lessons, network="screen")
+    held_out = load_lessons(work / "lessons", seed=_SEEDS["held_out"], count=plan.held_out, network="screen")
+    settings = FitSettings(plan.screen_epochs, 16, 1.5e-3 if plan.start else 2e-3, device=plan.device)
+    start = _load(plan.start)[0] if plan.start else None
+    save(out, fit_screen(lessons, held_out, settings, start, keep=work / "screen.state"), Look(), _draft_card())
+
+
+def _fit_first_look(work: Path, plan: Plan, threads: int) -> None:
+    out = work / "look.safetensors"
+    if out.exists():
+        return
+    _prepare(threads)
+    lessons = load_lessons(work / "lessons", seed=_SEEDS["lessons"], count=plan.lessons, network="look")
+    held_out = load_lessons(work / "lessons", seed=_SEEDS["held_out"], count=plan.held_out, network="look")
+    settings = FitSettings(plan.look_epochs, 32, 1.2e-3 if plan.start else 1.5e-3, device=plan.device)
+    start = _load(plan.start)[1] if plan.start else None
+    save(out, Screen(), fit_look(lessons, held_out, settings, start, keep=work / "look.state"), _draft_card())
+
+
+def _fit_second_look(work: Path, plan: Plan) -> None:
+    out = work / "second.safetensors"
+    if out.exists():
+        return
+    _prepare(cores())
+    kept = int(_REPLAYED * plan.lessons)
+    lessons = load_lessons(work / "lessons", seed=_SEEDS["lessons"], count=kept, network="look")
+    lessons += load_lessons(work / "mined", seed=_SEEDS["mined"], count=plan.mined, network="look")
+    held_out = load_lessons(work / "mined", seed=_SEEDS["mined_held_out"], count=plan.mined_held_out, network="look")
+    settings = FitSettings(plan.mined_epochs, 32, 1.2e-3, seed=2, device=plan.device)
+    look = fit_look(lessons, held_out, settings, _load(work / "look.safetensors")[1], keep=work / "second.state")
+    save(out, Screen(), look, _draft_card())
+
+
+def _prepare(threads: int) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    for seed, count in ((_HELD_OUT_SEED, options.held_out), (_TRAIN_SEED, options.lessons)):
-        make_lessons(options.work, seed=seed, count=count, processes=cores())
-    lessons = load_lessons(options.work, seed=_TRAIN_SEED, count=options.lessons)
-    held_out = load_lessons(options.work, seed=_HELD_OUT_SEED, count=options.held_out)
-    screen = fit_screen(lessons, held_out, FitSettings(options.screen_epochs, 16, device=options.device))
-    look = fit_look(lessons, held_out, FitSettings(options.look_epochs, 32, 1.5e-3, device=options.device))
-    found = calibrate(screen.eval(), look.eval(), held_out)
-    card = Card(
-        name=options.out.stem,
+    torch.set_num_threads(threads)
+
+
+def _load(model: Path | str) -> tuple[Screen, Look]:
+    return load(resolve(str(model)))
+
+
+def _draft_card() -> Card:
+    return Card("draft", ARCHITECTURE, 0.5, _MINING_THRESHOLD, 0.5, 1.0, 0.0)
+
+
+def _card(name: str, plan: Plan, found: Calibration) -> Card:
+    return Card(
+        name=name,
         architecture=ARCHITECTURE,
         nucleus_threshold=found.nucleus_threshold,
         candidate_threshold=found.candidate_threshold,
         tumour_threshold=found.tumour_threshold,
         temperature=found.temperature,
         count_relative_sd=found.count_relative_sd,
+        parent=resolve(plan.start).sha256 if plan.start else "",
         trained_on={
-            "simulated_fields": options.lessons,
-            "seed": _TRAIN_SEED,
+            "simulated_fields": plan.lessons + plan.mined,
+            "seeds": [_SEEDS["lessons"], _SEEDS["mined"]],
             "real_images": [],
-            "crops": sum(len(lesson.calls) for lesson in lessons),
+            "licence": "BSD-3-Clause",
         },
         figures=found.figures,
     )
-    sha256 = save(options.out, screen, look, card)
-    _log.info("%s sha256 %s %s", options.out, sha256, found.figures)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the whole of it; see the module's text for the call."""
+    plan = Plan()
+    parser = argparse.ArgumentParser(description="Train released weights from simulated fields.")
+    parser.add_argument("out", type=Path, help="the weights file to write")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder that keeps lessons and states, to go on after a stop"
+    )
+    for name in ("lessons", "held_out", "mined", "mined_held_out", "screen_epochs", "look_epochs", "mined_epochs"):
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=plan.count(name))
+    parser.add_argument("--start", default="", help="weights to begin with, a name or a file")
+    parser.add_argument("--device", default="cpu")
+    options = vars(parser.parse_args(arguments))
+    out, work = options.pop("out"), options.pop("work")
+    _prepare(cores())
+    info = train(out, work, Plan(**options))
+    _log.info("%s sha256 %s %s", info.path, info.sha256, info.card.figures)
 
 
 if __name__ == "__main__":
