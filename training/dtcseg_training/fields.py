@@ -95,15 +95,24 @@ class Lesson:
     calls: npt.NDArray[np.int64]
 
 
-def field_profile(field: Field, rng: np.random.Generator) -> Profile:
-    """Draw a profile as scoring might estimate it: from the field or with the start vectors, never exact."""
-    if field.channels != ("R", "G", "B"):
-        return _fluorescence_profile(field, rng)
-    pixels = cast("npt.NDArray[np.uint8]", field.image)
+def draw_profile(image: PixelArray, channels: tuple[str, ...], mpp_um: float, rng: np.random.Generator) -> Profile:
+    """Draw a profile as scoring might estimate it: from the field or with the start vectors, never exact.
+
+    Parameters
+    ----------
+    image : (H, W, C) uint8 or uint16
+    channels : tuple of str
+        ("R", "G", "B"), or nuclear, cytokeratin and leukocyte channel.
+    mpp_um : float
+    rng : numpy.random.Generator
+    """
+    if channels != ("R", "G", "B"):
+        return _fluorescence_profile(image, rng)
+    pixels = cast("npt.NDArray[np.uint8]", image)
     flat = pixels.reshape(-1, 3)
     high = np.percentile(flat[:: max(flat.shape[0] // 20000, 1)], 97, axis=0) * rng.normal(1, 0.01, 3)
     white: Vector = (float(high[0]), float(high[1]), float(high[2]))
-    step = max(round(1.0 / field.mpp_um), 1)
+    step = max(round(1.0 / mpp_um), 1)
     sample = pixels[::step, ::step].reshape(-1, 3)
     small = pixels[:: 4 * step, :: 4 * step]
     places = chromogen_places(small, np.ones(small.shape[:2], bool), white, count=_PLACES, apart_px=6)
@@ -128,8 +137,8 @@ def field_profile(field: Field, rng: np.random.Generator) -> Profile:
     )
 
 
-def _fluorescence_profile(field: Field, rng: np.random.Generator) -> FluorescenceProfile:
-    sample = field.image[::2, ::2].reshape(-1, field.image.shape[2])
+def _fluorescence_profile(image: PixelArray, rng: np.random.Generator) -> FluorescenceProfile:
+    sample = cast("PixelArray", image[::2, ::2].reshape(-1, image.shape[2]))
     profile = estimate_fluorescence(sample, {"nuclear": 0, "cytokeratin": 1, "leukocyte": 2})
     marker = 1.0 if rng.random() < 0.7 else 0.0  # many labs stain without CD45
     jitter = np.exp(rng.normal(0, (0.12, 0.2, 0.2)))
@@ -170,7 +179,7 @@ def draw_field(rng: np.random.Generator) -> Field:
 def field_lesson(field: Field, rng: np.random.Generator) -> Lesson:
     """Prepare one field: planes at both resolutions, targets in the same pixels."""
     slide = ArraySlide(field.image, field.mpp_um, field.channels)
-    profile = field_profile(field, rng)
+    profile = draw_profile(field.image, field.channels, field.mpp_um, rng)
     zoom = float(np.exp(rng.uniform(-0.13, 0.13)))  # cells seen larger or smaller than they are
     grid = plan_grid(slide, field.mpp_um * zoom, SCREEN_MPP_UM)
     planes = read_planes(slide, grid, profile, 0, 0, grid.width_px, grid.height_px)
@@ -228,9 +237,14 @@ def crops_of(
         masks.append(_mask_crop(field, grid, left, top, side, label))
         calls.append(LOOK_CLASSES.index(call))
     if not crops:
-        empty = np.zeros((0, 3, side, side), np.float16)
-        return empty, np.zeros((0, 2, side, side), bool), np.zeros(0, np.int64)
+        return no_crops()
     return np.stack(crops), np.stack(masks), np.asarray(calls, np.int64)
+
+
+def no_crops() -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Crops, masks and calls (as in `Lesson`) of nothing."""
+    side = LOOK_PX + 2 * LOOK_MARGIN_PX
+    return np.zeros((0, 3, side, side), np.float16), np.zeros((0, 2, side, side), bool), np.zeros(0, np.int64)
 
 
 def _mask_crop(field: Field, grid: WorkingGrid, left: int, top: int, side: int, label: int) -> npt.NDArray[np.bool_]:

@@ -15,7 +15,7 @@ from dtcseg.network.weights import load, resolve
 from dtcseg.screen import read_planes
 from dtcseg.tiles import Tile
 from dtcseg.working import plan_grid
-from dtcseg_training.fields import ArraySlide, crops_of, draw_field, field_lesson, field_profile
+from dtcseg_training.fields import ArraySlide, crops_of, draw_field, draw_profile, field_lesson
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -44,7 +44,7 @@ def mine_lesson(seed: int, index: int, model: str) -> Lesson:
     field = draw_field(rng)
     lesson = field_lesson(field, rng)
     slide = ArraySlide(field.image, field.mpp_um, field.channels)
-    profile = field_profile(field, rng)
+    profile = draw_profile(field.image, field.channels, field.mpp_um, rng)
     coarse = plan_grid(slide, field.mpp_um, SCREEN_MPP_UM)
     sides = [-(-(v + 2 * _HALO_PX) // SCREEN_STRIDE_PX) * SCREEN_STRIDE_PX for v in (coarse.width_px, coarse.height_px)]
     planes = read_planes(slide, coarse, profile, -_HALO_PX, -_HALO_PX, sides[0], sides[1])

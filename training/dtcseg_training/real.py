@@ -77,13 +77,15 @@ def real_fields(folder: Path, source: str) -> Iterator[RealField]:
     yield from SOURCES[source](folder)
 
 
-def _held_out(name: str) -> bool:
-    """Keep back a third of the images, by name: the same ones for ever."""
-    return zlib.crc32(name.encode()) % 3 == 0
+def _held_out(names: list[str]) -> frozenset[str]:
+    """Keep back a third of the images of a set, in no order that means anything, and the same ones for ever."""
+    return frozenset(sorted(names, key=lambda name: zlib.crc32(name.encode()))[: -(-len(names) // 3)])
 
 
 def _labelled(folder: Path, source: str, *, mpp_um: float | None, width_um: float, grey: bool) -> Iterator[RealField]:
-    for path in sorted((folder / source).glob("*_labels.png")):
+    paths = sorted((folder / source).glob("*_labels.png"))
+    kept_back = _held_out([path.name.removesuffix("_labels.png") for path in paths])
+    for path in paths:
         name = path.name.removesuffix("_labels.png")
         image = next(p for p in path.parent.glob(f"{name}.*") if p.suffix in (".png", ".jpg"))
         labels = np.asarray(Image.open(path)).astype(np.int32)
@@ -96,8 +98,7 @@ def _labelled(folder: Path, source: str, *, mpp_um: float | None, width_um: floa
         size = float(np.clip(mpp_um or width_um / nucleus_px, 0.1, 1.1))
         pixels = np.asarray(Image.open(image).convert("L" if grey else "RGB"))
         slide = _nuclear_only(pixels, size) if grey else ArraySlide(pixels, size)
-        held_out = name[-1:] in "345" if source == "cytospin_dapi" else _held_out(name)
-        yield RealField(name, source, slide, centres, nucleus_px, held_out)
+        yield RealField(name, source, slide, centres, nucleus_px, name in kept_back)
 
 
 def _nuclear_only(grey: npt.NDArray[np.uint8], mpp_um: float) -> ArraySlide:
@@ -157,7 +158,9 @@ def _leukocytes(folder: Path) -> Iterator[RealField]:
 
 def _smears(folder: Path) -> Iterator[RealField]:
     """Blood smears: white cells are nucleated; the pixel size is that of its red cells."""
-    for path in sorted((folder / "smears").glob("*.txt")):
+    paths = sorted((folder / "smears").glob("*.txt"))
+    kept_back = _held_out([path.stem for path in paths])
+    for path in paths:
         boxes = np.loadtxt(path, ndmin=2)
         pixels = np.asarray(Image.open(path.with_suffix(".jpg")).convert("RGB"))
         height, width = pixels.shape[:2]
@@ -171,7 +174,7 @@ def _smears(folder: Path) -> Iterator[RealField]:
             ArraySlide(pixels, mpp_um),
             corners[kinds == 0, :2],
             _NUCLEUS_UM / mpp_um,
-            _held_out(path.stem),
+            path.stem in kept_back,
         )
 
 
@@ -194,5 +197,11 @@ SOURCES: dict[str, Callable[[Path], Iterator[RealField]]] = {
     "smears": _smears,
     "immunohistochemistry": _immunohistochemistry,
 }
-TRAINABLE = ("cytospin_dapi", "marrow_cells_brightfield", "nuclei_fluorescence", "tissue_purple", "smears")
-"""Sets whose licences let released weights learn from them (CC0, MIT)."""
+TRAINABLE = {
+    "cytospin_dapi": "S-BSST265, Kromp et al. 2020, CC0",
+    "marrow_cells_brightfield": "BBBC038, Data Science Bowl 2018, CC0",
+    "nuclei_fluorescence": "BBBC038, Data Science Bowl 2018, CC0",
+    "tissue_purple": "BBBC038, Data Science Bowl 2018, CC0",
+    "smears": "TXL-PBC, MIT",
+}
+"""Sets whose licences let released weights learn from them."""

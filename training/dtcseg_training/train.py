@@ -15,18 +15,23 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from dtcseg.errors import UsageError
 from dtcseg.network.model import Look, Screen
 from dtcseg.network.weights import ARCHITECTURE, Card, WeightsInfo, load, resolve, save
 from dtcseg.parallel import cores
 from dtcseg_training.calibrate import Calibration, calibrate
 from dtcseg_training.fit import FitSettings, fit_look, fit_screen
 from dtcseg_training.lessons import load_lessons, make_lessons
+from dtcseg_training.real import TRAINABLE, shared_data
+from dtcseg_training.real_lessons import real_lesson
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dtcseg_training.fields import Lesson
+
 _log = logging.getLogger(__name__)
-_SEEDS = {"lessons": 1, "held_out": 2, "mined": 3, "mined_held_out": 4}
+_SEEDS = {"lessons": 1, "held_out": 2, "mined": 3, "mined_held_out": 4, "real": 5}
 _MINING_THRESHOLD = 0.1
 """Least screening probability of a crop in the mined lessons: a little below what scoring will ask for."""
 _REPLAYED = 0.4
@@ -41,6 +46,8 @@ class Plan:
     ----------
     lessons, held_out, mined, mined_held_out : int
         Fields of each kind.
+    real : int
+        Lessons of real images for the screen (`real_lesson`); they need the folder of `real.shared_data`.
     screen_epochs, look_epochs, mined_epochs : int
         The look learns first from true objects, then (mined) from what the screen proposes.
     start : str
@@ -52,6 +59,7 @@ class Plan:
     held_out: int = 120
     mined: int = 1600
     mined_held_out: int = 120
+    real: int = 600
     screen_epochs: int = 10
     look_epochs: int = 2
     mined_epochs: int = 4
@@ -111,10 +119,20 @@ def _fit_screen(work: Path, plan: Plan, threads: int) -> None:
         return
     _prepare(threads)
     lessons = load_lessons(work / "lessons", seed=_SEEDS["lessons"], count=plan.lessons, network="screen")
+    lessons += _real_lessons(plan)
     held_out = load_lessons(work / "lessons", seed=_SEEDS["held_out"], count=plan.held_out, network="screen")
     settings = FitSettings(plan.screen_epochs, 16, 1.5e-3 if plan.start else 2e-3, device=plan.device)
     start = _load(plan.start)[0] if plan.start else None
     save(out, fit_screen(lessons, held_out, settings, start, keep=work / "screen.state"), Look(), _draft_card())
+
+
+def _real_lessons(plan: Plan) -> list[Lesson]:
+    if not plan.real:
+        return []
+    folder = shared_data()
+    if folder is None:
+        raise UsageError("the real images are not there; say where they are in DTCSEG_SHARED, or leave out: --real 0")
+    return [real_lesson(folder, _SEEDS["real"], index) for index in range(plan.real)]
 
 
 def _fit_first_look(work: Path, plan: Plan, threads: int) -> None:
@@ -169,7 +187,7 @@ def _card(name: str, plan: Plan, found: Calibration) -> Card:
         trained_on={
             "simulated_fields": plan.lessons + plan.mined,
             "seeds": [_SEEDS["lessons"], _SEEDS["mined"]],
-            "real_images": [],
+            "real_images": [f"{name}: {licence}" for name, licence in TRAINABLE.items()] if plan.real else [],
             "licence": "BSD-3-Clause",
         },
         figures=found.figures,
@@ -184,7 +202,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--work", type=Path, required=True, help="folder that keeps lessons and states, to go on after a stop"
     )
-    for name in ("lessons", "held_out", "mined", "mined_held_out", "screen_epochs", "look_epochs", "mined_epochs"):
+    for name in (
+        "lessons",
+        "held_out",
+        "mined",
+        "mined_held_out",
+        "real",
+        "screen_epochs",
+        "look_epochs",
+        "mined_epochs",
+    ):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=plan.count(name))
     parser.add_argument("--start", default="", help="weights to begin with, a name or a file")
     parser.add_argument("--device", default="cpu")
