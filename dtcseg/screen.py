@@ -12,7 +12,7 @@ import numpy.typing as npt
 from dtcseg.errors import UnreadableRegion
 from dtcseg.memory import give_back
 from dtcseg.network.model import PLANES, SCREEN_MAPS, SCREEN_REACH_PX, SCREEN_STRIDE_PX
-from dtcseg.network.peaks import CANDIDATE_APART_PX, NUCLEUS_APART_PX, core_peaks
+from dtcseg.network.peaks import CANDIDATE_APART_PX, NUCLEUS_APART_PX, candidate_logits, core_peaks
 from dtcseg.parallel import ordered_map
 from dtcseg.quality import BLOCK_PX, BlockGrid, BlockStats, block_statistics
 from dtcseg.tiles import Tile, plan_tiles
@@ -216,7 +216,7 @@ def _screen_group(slide: Slide, view: _View, engine: Engine, tiles: Sequence[Til
         logits = engine.screen(together)
         for (tile, planes, unreadable), maps in zip(members, logits, strict=True):
             nuclei = core_peaks(maps[SCREEN_MAPS.index("nucleus")], tile, card.nucleus_threshold, NUCLEUS_APART_PX)
-            candidates = core_peaks(maps[1:].amax(dim=0), tile, card.candidate_threshold, CANDIDATE_APART_PX)
+            candidates = core_peaks(candidate_logits(maps), tile, card.candidate_threshold, CANDIDATE_APART_PX)
             candidates = candidates[_stained(planes[1], tile, candidates)]
             first, stats = _tile_blocks(slide, view, tile, planes)
             results.append(_Found(tile, nuclei, candidates, first, stats, unreadable))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
+from dtcseg.network.model import SCREEN_MAPS
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -16,6 +18,25 @@ if TYPE_CHECKING:
 NUCLEUS_APART_PX = 2
 """Two nuclei are at least this many working pixels (µm) apart in x or y, plus one."""
 CANDIDATE_APART_PX = 4
+
+_OTHER_MARGIN = 2.0
+"""The map of other CK+ objects counts for as many logits less than that of tumour cells: on held-out fields this halves
+the ordinary cells that become candidates at the same recall of tumour cells."""
+
+
+def candidate_logits(maps: torch.Tensor) -> torch.Tensor:
+    """Join the maps of CK+ objects into the one that candidates are the peaks of.
+
+    Parameters
+    ----------
+    maps : (3, H, W) float32
+        Logits of `Screen`, in the order of `SCREEN_MAPS`.
+
+    Returns
+    -------
+    (H, W) float32
+    """
+    return torch.maximum(maps[SCREEN_MAPS.index("tumour")], maps[SCREEN_MAPS.index("other_ck")] - _OTHER_MARGIN)
 
 
 def logit(probability: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import torch
 from scipy.spatial import cKDTree
 
 from dtcseg.network.model import LOOK_CLASSES, LOOK_PX, SCREEN_STRIDE_PX, Look, Screen
-from dtcseg.network.peaks import CANDIDATE_APART_PX, NUCLEUS_APART_PX, core_peaks
+from dtcseg.network.peaks import CANDIDATE_APART_PX, NUCLEUS_APART_PX, candidate_logits, core_peaks
 from dtcseg.tiles import Tile
 from dtcseg_training.fields import LOOK_MARGIN_PX
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float32]
 
-_LEAST = 0.05
+_LEAST = 0.03
 _NUCLEUS_NEAR_PX = 4.0
 _CANDIDATE_NEAR_PX = 8.0
-_LOST = 0.004
+_LOST = 0.01
 """Share of the tumour cells that the screen sees at all which the candidate threshold may cost."""
 _HALO_PX = 8
 
@@ -99,7 +99,7 @@ def _peaks(screen: Screen, lesson: Lesson) -> tuple[FloatArray, FloatArray]:
         maps = screen(torch.from_numpy(planes))[0]
     tile = Tile(0, 0, width, height, _HALO_PX)
     nuclei = core_peaks(maps[0], tile, _LEAST, NUCLEUS_APART_PX)
-    candidates = core_peaks(maps[1:].amax(0), tile, _LEAST, CANDIDATE_APART_PX)
+    candidates = core_peaks(candidate_logits(maps), tile, _LEAST, CANDIDATE_APART_PX)
     for points in (nuclei, candidates):
         points[:, 2] = 1 / (1 + np.exp(-points[:, 2]))
     return nuclei, candidates
@@ -118,7 +118,7 @@ def _nucleus_threshold(found: Sequence[FloatArray], lessons: Sequence[Lesson]) -
     by_chance = 0.04 / true[many].mean()
     sd = float(np.sqrt(max(relative.var() - by_chance, 0.0)))
     matched = sum(
-        _matches(f[f[:, 2] >= threshold, :2], lesson.nuclei, _NUCLEUS_NEAR_PX)
+        matches(f[f[:, 2] >= threshold, :2], lesson.nuclei, _NUCLEUS_NEAR_PX)
         for f, lesson in zip(found, lessons, strict=True)
     )
     return (
@@ -141,11 +141,11 @@ def _candidate_threshold(found: Sequence[FloatArray], lessons: Sequence[Lesson])
             best.append(float(candidates[near, 2].max()) if near.any() else 0.0)
     scores = np.sort(np.asarray(best or [1.0]))
     seen = scores[scores > 0] if (scores > 0).any() else np.ones(1)
-    threshold = float(np.clip(seen[int(_LOST * len(seen))], 0.08, 0.4))
+    threshold = float(np.clip(seen[int(_LOST * len(seen))], 0.05, 0.4))
     return round(threshold, 4), float((scores >= threshold).mean())
 
 
-def _matches(found: FloatArray, true: FloatArray, near: float) -> int:
+def matches(found: npt.NDArray[np.floating[Any]], true: npt.NDArray[np.floating[Any]], near: float) -> int:
     """Pairs of found and true points, nearest first, each used once."""
     if not len(found) or not len(true):
         return 0

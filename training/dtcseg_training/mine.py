@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from dtcseg.network.model import LOOK_MPP_UM, SCREEN_MPP_UM, SCREEN_STRIDE_PX
-from dtcseg.network.peaks import CANDIDATE_APART_PX, core_peaks
+from dtcseg.network.peaks import CANDIDATE_APART_PX, candidate_logits, core_peaks
 from dtcseg.network.weights import load, resolve
 from dtcseg.screen import read_planes
 from dtcseg.tiles import Tile
@@ -51,7 +51,7 @@ def mine_lesson(seed: int, index: int, model: str) -> Lesson:
     with torch.inference_mode():
         maps = screen(torch.from_numpy(planes[None]))[0]
     tile = Tile(0, 0, coarse.width_px, coarse.height_px, _HALO_PX)
-    found = core_peaks(maps[1:].amax(0), tile, threshold, CANDIDATE_APART_PX)
+    found = core_peaks(candidate_logits(maps), tile, threshold, CANDIDATE_APART_PX)
     found = found[np.argsort(-found[:, 2], kind="stable")[:_MOST]]
     centres = (found[:, :2].astype(np.float64) + 0.5) * coarse.downsample - 0.5
     wanted = [(float(x), float(y), *_truth_at(field, float(x), float(y))) for x, y in centres]
