@@ -8,9 +8,11 @@ from dtcseg_training.fields import LOOK_MARGIN_PX, make_lesson
 from dtcseg_training.fit import FitSettings, centre_loss, fit_look, fit_screen
 from dtcseg_training.lessons import load_lessons, make_lessons
 from dtcseg_training.mine import mine_lesson
+from dtcseg_training.state import FitState
 from dtcseg_training.targets import centre_map
 from dtcseg_training.train import Plan, train
 
+from dtcseg.errors import UsageError
 from dtcseg.network.model import LOOK_CLASSES, Look, Screen
 from dtcseg.network.weights import ARCHITECTURE, Card, load, resolve, save
 
@@ -94,21 +96,23 @@ def test_a_stopped_fit_goes_on_as_if_never_stopped(tmp_path, lessons, monkeypatc
     torch.set_num_threads(1)
     settings = FitSettings(epochs=3, batch=2, seed=4)
     whole = fit_look(lessons, lessons[:1], settings)
-    saved = torch.save
+    saved = FitState.save
 
     def stop_after_two(state, path):
         saved(state, path)
-        if state["epochs"] == 2:
-            path.replace(tmp_path / "state")
+        if state.values["epochs"] == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(torch, "save", stop_after_two)
+    monkeypatch.setattr(FitState, "save", stop_after_two)
     with pytest.raises(KeyboardInterrupt):
         fit_look(lessons, lessons[:1], settings, keep=tmp_path / "state")
     monkeypatch.undo()
     resumed = fit_look(lessons, lessons[:1], settings, keep=tmp_path / "state")
     for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
         assert torch.equal(a, b)
+    (tmp_path / "state").write_bytes(b"damaged")
+    with pytest.raises(UsageError, match="remove it to begin anew"):
+        fit_look(lessons, lessons[:1], settings, keep=tmp_path / "state")
 
 
 def test_weights_are_made_by_one_command(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from dtcseg.network.model import LOOK_PX, Look, Screen
 from dtcseg_training.fields import LOOK_MARGIN_PX
+from dtcseg_training.state import FitState
 from dtcseg_training.targets import CK_SIGMA_PX, NUCLEUS_SIGMA_PX, centre_map
 
 if TYPE_CHECKING:
@@ -170,18 +171,18 @@ def _fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, settings.learning_rate, total_steps=max(steps, 1), pct_start=0.15
     )
-    best, best_loss, first_epoch = copy.deepcopy(average.network), float("inf"), 0
+    best = copy.deepcopy(average.network)
+    state = FitState(
+        {"network": network, "average": average.network, "best": best},
+        optimiser,
+        schedule,
+        {"epochs": 0, "steps": 0, "best_loss": float("inf")},
+    )
     if keep is not None and keep.exists():
-        state = torch.load(keep, map_location=settings.device, weights_only=True)
-        network.load_state_dict(state["network"])
-        average.network.load_state_dict(state["average"])
-        average.steps = state["steps"]
-        best.load_state_dict(state["best"])
-        optimiser.load_state_dict(state["optimiser"])
-        schedule.load_state_dict(state["schedule"])
-        best_loss, first_epoch = state["best_loss"], state["epochs"]
+        state.load(keep)
+        average.steps = int(state.values["steps"])
     start = time.monotonic()
-    for epoch in range(first_epoch, settings.epochs):
+    for epoch in range(int(state.values["epochs"]), settings.epochs):
         rng = np.random.default_rng([settings.seed, epoch])  # of the epoch alone, so that a run can go on at any epoch
         torch.manual_seed(settings.seed * 100_003 + epoch)
         network.train()
@@ -199,22 +200,12 @@ def _fit(
         with torch.inference_mode():
             parts = [held_out[i : i + settings.batch] for i in range(0, len(held_out), settings.batch)]
             judged = float(np.mean([float(loss(cast("_Network", average.network), part, None)) for part in parts]))
-        if judged < best_loss:
-            best, best_loss = copy.deepcopy(average.network), judged
+        if judged < state.values["best_loss"]:
+            best.load_state_dict(average.network.state_dict())
+            state.values["best_loss"] = judged
+        state.values |= {"epochs": epoch + 1, "steps": average.steps}
         if keep is not None:
-            state = {
-                "network": network.state_dict(),
-                "average": average.network.state_dict(),
-                "steps": average.steps,
-                "best": best.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "schedule": schedule.state_dict(),
-                "best_loss": best_loss,
-                "epochs": epoch + 1,
-            }
-            beside = keep.with_name(keep.name + ".part")
-            torch.save(state, beside)
-            beside.replace(keep)
+            state.save(keep)
         _log.info(
             "%s epoch %d of %d: loss %.4f, held out %.4f, %.0f s",
             type(network).__name__,
