@@ -120,7 +120,7 @@ def report(results: Results) -> None:
 def evaluate(weights: Weights, slides: Inputs, device: Device = "auto") -> None:
     """Compare weights with the truth of slides: recall, precision, FROC and counts."""
     from dtcseg_training.evaluate import evaluate as compare_with_truth
-    from dtcseg_training.evaluate import table
+    from dtcseg_training.figures import table
 
     typer.echo(table(compare_with_truth(weights, slides, device=device)))
 

@@ -1,4 +1,4 @@
-"""Weights against truth: tumour calls, candidates and counts on slides that carry their truth beside them."""
+"""Weights against truth: which cells were found, outlined, called and counted on slides that carry their truth."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
-from scipy.stats import beta
+from scipy.spatial import cKDTree
 
 from dtcseg.config import ScoreConfig
 from dtcseg.errors import UsageError
@@ -25,8 +25,56 @@ if TYPE_CHECKING:
 
 _NEAR_UM = 10.0
 """A candidate also counts as found when its centre lies this close to the truth's: half a small tumour cell's width."""
-FALSE_PER_MILLION = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""Where the FROC curve is read: CAMELYON16's steps, per 10^6 cells instead of per slide."""
+_AROUND_UM = 100.0
+"""Cells are counted this far around an object for the density it lies in."""
+_BOUNDARY_POINTS = 64
+
+
+@dataclass(frozen=True)
+class TumourCell:
+    """One true tumour cell, and what became of it.
+
+    Attributes
+    ----------
+    x_px, y_px : float
+    score : float
+        Best score of a candidate on it; -1 where there is none.
+    called : bool
+        Whether that candidate is called tumour.
+    ck_od, diameter_um : float
+        Strength of its stain and its size, from the truth.
+    clustered : bool
+    density_per_mm2 : float
+        Nucleated cells around it, from the truth.
+    iou, boundary_um : float
+        Overlap of both outlines, and the mean distance from one to the other; NaN where it was not found.
+    ring_px : tuple of (x, y)
+        Its true outline.
+    """
+
+    x_px: float
+    y_px: float
+    score: float
+    called: bool
+    ck_od: float
+    diameter_um: float
+    clustered: bool
+    density_per_mm2: float
+    iou: float
+    boundary_um: float
+    ring_px: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class OtherCandidate:
+    """A candidate on anything but a tumour cell; `kind` is what the truth has there, "" for nothing of note."""
+
+    x_px: float
+    y_px: float
+    score: float
+    called: bool
+    kind: str
+    ring_px: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -36,30 +84,23 @@ class SlideEvaluation:
     Attributes
     ----------
     name, stain : str
+    file : Path
+    mpp_um : float
     mnc, true_mnc : int
-    tumour_scores : tuple of float
-        Best score of a candidate on each true tumour cell, -1 for one without a candidate.
-    called : tuple of bool
-        Whether that candidate is called tumour.
-    other_scores : tuple of float
-        Scores of candidates on anything else.
-    false_calls : int
-        Tumour calls on anything else.
+    tumour : tuple of TumourCell
+    others : tuple of OtherCandidate
     candidates : int
-    ious : tuple of float
-        Outline overlap of each tumour cell found.
     """
 
     name: str
     stain: str
+    file: Path
+    mpp_um: float
     mnc: int
     true_mnc: int
-    tumour_scores: tuple[float, ...]
-    called: tuple[bool, ...]
-    other_scores: tuple[float, ...]
-    false_calls: int
+    tumour: tuple[TumourCell, ...]
+    others: tuple[OtherCandidate, ...]
     candidates: int
-    ious: tuple[float, ...]
 
 
 def evaluate(
@@ -95,96 +136,79 @@ def evaluate(
     results = []
     for job in known:
         score = score_slide(job, ScoreConfig(out=Path(), model=model, device=device))
-        results.append(compare(job.name, score, read_truth(job.files[0])))
+        results.append(compare(job.name, job.files[0], score, read_truth(job.files[0])))
         if on_slide is not None:
             on_slide(results[-1])
     return results
 
 
-def compare(name: str, score: SlideScore, truth: Truth) -> SlideEvaluation:
+def compare(name: str, file: Path, score: SlideScore, truth: Truth) -> SlideEvaluation:
     """Pair candidates with true tumour cells, best score first; each is used once."""
     tumour = [cell for cell in truth.cells if cell.call == "tumour"]
+    rest = [cell for cell in truth.cells if cell.call != "tumour"]
     owner: dict[int, Candidate] = {}
     others = []
     for candidate in score.candidates:
         hit = _hit(candidate, tumour, score.mpp_um)
-        if hit is None:
+        if hit is None or hit in owner:  # a second candidate on one cell would count it twice
             others.append(candidate)
-        elif hit not in owner:
+        else:
             owner[hit] = candidate
+    density = _densities(tumour, truth, score.mpp_um)
     return SlideEvaluation(
         name=name,
         stain=score.stain,
+        file=file,
+        mpp_um=score.mpp_um,
         mnc=score.mnc,
         true_mnc=len(truth.nuclei_px),
-        tumour_scores=tuple(owner[i].score if i in owner else -1.0 for i in range(len(tumour))),
-        called=tuple(i in owner and owner[i].call == "tumour" for i in range(len(tumour))),
-        other_scores=tuple(c.score for c in others),
-        false_calls=sum(c.call == "tumour" for c in others),
+        tumour=tuple(_tumour_cell(cell, owner.get(i), density[i], score.mpp_um) for i, cell in enumerate(tumour)),
+        others=tuple(_other(c, rest, score.mpp_um) for c in others),
         candidates=len(score.candidates),
-        ious=tuple(_iou(owner[i], tumour[i]) for i in sorted(owner)),
     )
 
 
-def summary(results: Sequence[SlideEvaluation]) -> dict[str, float | list[float]]:
-    """Figures over all slides; recall and precision with exact 95 % intervals (Clopper & Pearson 1934)."""
-    called = [c for r in results for c in r.called]
-    false = sum(r.false_calls for r in results)
-    found, cells = sum(called), sum(r.true_mnc for r in results)
-    scores = np.array([s for r in results for s in r.tumour_scores])
-    others = np.sort(np.array([s for r in results for s in r.other_scores]))[::-1]
-    errors = np.array([(r.mnc - r.true_mnc) / r.true_mnc for r in results if r.true_mnc])
-    froc = []
-    for rate in FALSE_PER_MILLION:
-        allowed = int(rate * cells * 1e-6)
-        threshold = others[allowed] if allowed < len(others) else -0.5
-        froc.append(round(float((scores > threshold).mean()), 4) if len(scores) else float("nan"))
-    return {
-        "slides": len(results),
-        "cells": cells,
-        "tumour_cells": len(called),
-        "call_recall": round(found / max(len(called), 1), 4),
-        "call_recall_95": list(exact_interval(found, len(called))),
-        "call_precision": round(found / max(found + false, 1), 4),
-        "call_precision_95": list(exact_interval(found, found + false)),
-        "false_calls_per_million": round(1e6 * false / max(cells, 1), 3),
-        "candidate_recall": round(float((scores >= 0).mean()), 4) if len(scores) else float("nan"),
-        "candidates_per_million": round(1e6 * sum(r.candidates for r in results) / max(cells, 1), 1),
-        "froc_recall": froc,
-        "outline_iou": round(float(np.mean([i for r in results for i in r.ious] or [np.nan])), 4),
-        "count_error_mean": round(float(errors.mean()), 4),
-        "count_error_mean_abs": round(float(np.abs(errors).mean()), 4),
-        "count_error_max_abs": round(float(np.abs(errors).max()), 4),
-    }
+def _tumour_cell(cell: TruthCell, found: Candidate | None, density: float, mpp_um: float) -> TumourCell:
+    iou, boundary_um = _outlines(found, cell, mpp_um) if found is not None else (float("nan"), float("nan"))
+    return TumourCell(
+        x_px=cell.x_px,
+        y_px=cell.y_px,
+        score=found.score if found is not None else -1.0,
+        called=found is not None and found.call == "tumour",
+        ck_od=cell.ck_od,
+        diameter_um=cell.diameter_um,
+        clustered=cell.cluster > 0,
+        density_per_mm2=density,
+        iou=iou,
+        boundary_um=boundary_um,
+        ring_px=tuple((float(x), float(y)) for x, y in cell.outline),
+    )
 
 
-def table(results: Sequence[SlideEvaluation]) -> str:
-    """Return the slides and the figures as Markdown."""
-    lines = [
-        "| slide | stain | cells counted / true | tumour cells called / true | false tumour calls | candidates |",
-        "|---|---|---|---|---|---|",
-    ]
-    for r in results:
-        error = 100 * (r.mnc - r.true_mnc) / max(r.true_mnc, 1)
-        lines.append(
-            f"| {r.name} | {r.stain} | {r.mnc} / {r.true_mnc} ({error:+.1f} %) | {sum(r.called)} / {len(r.called)} "
-            f"| {r.false_calls} | {r.candidates} |"
-        )
-    lines += ["", *(f"- {key}: {value}" for key, value in summary(results).items())]
-    return "\n".join(lines)
+def _other(candidate: Candidate, rest: Sequence[TruthCell], mpp_um: float) -> OtherCandidate:
+    hit = _hit(candidate, rest, mpp_um)
+    return OtherCandidate(
+        x_px=candidate.x_px,
+        y_px=candidate.y_px,
+        score=candidate.score,
+        called=candidate.call == "tumour",
+        kind=rest[hit].kind if hit is not None else "",
+        ring_px=tuple((float(x), float(y)) for x, y in candidate.outline_px),
+    )
 
 
-def exact_interval(count: int, total: int) -> tuple[float, float]:
-    """Clopper-Pearson 95 % interval of a share; (0, 1) where there is nothing to judge by."""
-    low = float(beta.ppf(0.025, count, total - count + 1)) if count else 0.0
-    high = float(beta.ppf(0.975, count + 1, total - count)) if count < total else 1.0
-    return round(low, 4), round(high, 4)
+def _densities(cells: Sequence[TruthCell], truth: Truth, mpp_um: float) -> list[float]:
+    if not cells or not len(truth.nuclei_px):
+        return [0.0] * len(cells)
+    tree = cKDTree(truth.nuclei_px)
+    counts = tree.query_ball_point([(c.x_px, c.y_px) for c in cells], _AROUND_UM / mpp_um, return_length=True)
+    return [float(n) / (np.pi * (_AROUND_UM / 1000) ** 2) for n in counts]
 
 
-def _hit(candidate: Candidate, tumour: Sequence[TruthCell], mpp_um: float) -> int | None:
+def _hit(candidate: Candidate, cells: Sequence[TruthCell], mpp_um: float) -> int | None:
     """Index of the true cell that this candidate is on: centre inside its outline or near its centre; the nearest."""
     best, least = None, float("inf")
-    for i, cell in enumerate(tumour):
+    for i, cell in enumerate(cells):
         distance_um = float(np.hypot(cell.x_px - candidate.x_px, cell.y_px - candidate.y_px)) * mpp_um
         if distance_um > max(_NEAR_UM, cell.diameter_um) or distance_um >= least:
             continue
@@ -196,7 +220,14 @@ def _hit(candidate: Candidate, tumour: Sequence[TruthCell], mpp_um: float) -> in
     return best
 
 
-def _iou(candidate: Candidate, cell: TruthCell) -> float:
+def _outlines(candidate: Candidate, cell: TruthCell, mpp_um: float) -> tuple[float, float]:
+    """Intersection over union, and the mean distance between both boundaries in µm, both ways."""
     mine, theirs = (shapely.make_valid(shapely.Polygon(ring)) for ring in (candidate.outline_px, cell.outline))
     common = float(mine.intersection(theirs).area)
-    return common / (float(mine.area) + float(theirs.area) - common)
+    iou = common / (float(mine.area) + float(theirs.area) - common)
+    distances = []
+    for one, other in ((mine, theirs), (theirs, mine)):
+        edge = one.boundary
+        points = shapely.line_interpolate_point(edge, np.linspace(0, 1, _BOUNDARY_POINTS), normalized=True)
+        distances.append(float(np.mean(shapely.distance(points, other.boundary))))
+    return iou, mpp_um * float(np.mean(distances))
