@@ -51,6 +51,7 @@ Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda|mps", he
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Slides scored side by side.")]
 Scheduler = Annotated[str | None, typer.Option("--scheduler", metavar="ADDRESS", help="Dask scheduler to score on.")]
 Weights = Annotated[str, typer.Argument(metavar="WEIGHTS", help='Name or file; "" for the released ones.')]
+Page = Annotated[Path | None, typer.Option("--out", metavar="FILE.html", help="Write plots and pictures as well.")]
 Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder.")]
 Slide = Annotated[Path, typer.Argument(metavar="SLIDE", exists=True, help="A slide file, or a folder that is one.")]
 SimulateOut = Annotated[Path, typer.Argument(metavar="OUT", file_okay=False, help="Folder for the slides.")]
@@ -117,12 +118,21 @@ def report(results: Results) -> None:
 
 
 @app.command()
-def evaluate(weights: Weights, slides: Inputs, device: Device = "auto") -> None:
-    """Compare weights with the truth of slides: recall, precision, FROC and counts."""
+def evaluate(weights: Weights, slides: Inputs, out: Page = None, device: Device = "auto") -> None:
+    """Compare weights with the truth of slides: recall, precision, FROC, outlines, counts and calibration."""
     from dtcseg_training.evaluate import evaluate as compare_with_truth
     from dtcseg_training.figures import table
 
-    typer.echo(table(compare_with_truth(weights, slides, device=device)))
+    results = compare_with_truth(weights, slides, device=device)
+    typer.echo(table(results))
+    if out is not None:
+        from dtcseg_training.evaluation_page import page
+
+        from dtcseg.network.weights import resolve
+        from dtcseg.results.atomic import write_file
+
+        write_file(out, page(results, resolve(weights)).encode())
+        typer.echo(out)
 
 
 @app.command()

@@ -1,11 +1,13 @@
 """Evaluation: pairing with the truth, figures with known answers, and the command on a real slide file."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from dtcseg_training.evaluate import OtherCandidate, SlideEvaluation, TumourCell, compare, evaluate
+from dtcseg_training.evaluation_page import page
 from dtcseg_training.figures import (
     Share,
     calibration,
@@ -25,7 +27,9 @@ from dtcseg_training.simulate.field import TruthCell
 from dtcseg_training.simulate.truth import Truth
 
 from dtcseg.cells import Candidate, SlideScore
+from dtcseg.cli import main
 from dtcseg.errors import UsageError
+from dtcseg.network.weights import resolve
 
 
 def ring(x, y, radius_px):
@@ -134,7 +138,7 @@ def test_strata_hold_every_cell_once_a_factor():
     assert {row.name for row in rows if row.factor == "size"} == {"20 to 30 µm"}
 
 
-def test_a_slide_file_is_evaluated(tmp_path):
+def test_a_slide_file_is_evaluated(tmp_path, monkeypatch):
     simulate(tmp_path, slides=1, stain="new_fuchsin", seed=3, mpp_um=0.5, width_mm=1.2, enriched=True)
     with pytest.raises(UsageError, match="no slide here has its truth"):
         evaluate("", [next(tmp_path.glob("*.tif")).rename(tmp_path / "other.ome.tif")])
@@ -147,3 +151,14 @@ def test_a_slide_file_is_evaluated(tmp_path):
     assert figures["candidate_recall"] > 0.9
     assert figures["count_error_max_abs"] < 0.1
     assert "| new_fuchsin |" in table(results)
+    worst = [replace(r, tumour=tuple(replace(c, called=False) for c in r.tumour)) for r in results]
+    html = page(worst, resolve(""))
+    assert html.count("<figure><img") >= len(results[0].tumour)
+    assert html.count("<svg") == 3
+    assert 'src="data:image/png' in html
+    assert "http://" not in re.sub(r'xmlns(:\w+)?="[^"]*"|<!DOCTYPE.*?>|rdf:resource="[^"]*"', "", html)
+    monkeypatch.setattr("sys.argv", ["dtcseg", "evaluate", "", str(tmp_path / "b"), "--out", str(tmp_path / "e.html")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert (tmp_path / "e.html").read_text("utf-8").startswith("<!doctype html>")
