@@ -77,11 +77,12 @@ def page(results: Sequence[SlideEvaluation], weights: WeightsInfo) -> str:
         ("Outline overlap (IoU), boundary distance", f"{iou:.3f}, {boundary_um:.2f} µm"),
         (
             "Count error: bias (95 % limits of agreement)",
-            f"{100 * counted.bias:+.2f} % ({100 * counted.limits[0]:+.2f} to {100 * counted.limits[1]:+.2f} %)",
+            f"{_percent(counted.bias)} ({_percent(counted.limits[0])} to {_percent(counted.limits[1])})",
         ),
         (
             "Count error of a slide: mean, greatest; Lin's concordance",
-            f"{100 * counted.mean_abs:.2f} %, {100 * counted.max_abs:.2f} %; {counted.concordance:.4f}",
+            f"{_percent(counted.mean_abs)}, {_percent(counted.max_abs)}; "
+            + (f"{counted.concordance:.4f}" if np.isfinite(counted.concordance) else "-"),
         ),
         ("Calibration error (ECE)", f"{calibration(results).ece:.3f}"),
     ]
@@ -95,6 +96,10 @@ def page(results: Sequence[SlideEvaluation], weights: WeightsInfo) -> str:
         misses=misses,
         falses=falses,
     )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:+.2f} %" if np.isfinite(share) else "-"
 
 
 def _pictures(results: Sequence[SlideEvaluation]) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
