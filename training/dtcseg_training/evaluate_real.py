@@ -50,7 +50,11 @@ class _Tally:
     def row(self) -> tuple[float, float, float]:
         """F1 at half a nuclear diameter, error of the summed count, mean absolute error of an image's count."""
         f1 = 2 * self.matched / max(self.found + self.true, 1)
-        return f1, (self.found - self.true) / max(self.true, 1), float(np.mean(self.errors))
+        return (
+            f1,
+            (self.found - self.true) / max(self.true, 1),
+            float(np.mean(self.errors)) if self.errors else float("nan"),
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
