@@ -197,9 +197,11 @@ def _fit(
             schedule.step()
             average.follow(network)
             total += float(value.detach())
+        learned = total / max(len(order) // settings.batch, 1)
         with torch.inference_mode():
             parts = [held_out[i : i + settings.batch] for i in range(0, len(held_out), settings.batch)]
-            judged = float(np.mean([float(loss(cast("_Network", average.network), part, None)) for part in parts]))
+            losses = [float(loss(cast("_Network", average.network), part, None)) for part in parts]
+        judged = float(np.mean(losses)) if losses else learned
         if judged < state.values["best_loss"]:
             best.load_state_dict(average.network.state_dict())
             state.values["best_loss"] = judged
@@ -211,7 +213,7 @@ def _fit(
             type(network).__name__,
             epoch + 1,
             settings.epochs,
-            total / max(len(order) // settings.batch, 1),
+            learned,
             judged,
             time.monotonic() - start,
         )
