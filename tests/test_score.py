@@ -55,7 +55,7 @@ def test_counts_and_calls_agree_with_the_truth(slide, reference):
     assert len(tumour) >= 10
     assert found(reference.candidates) == len(tumour)
     called = [c for c in reference.candidates if c.call == "tumour"]
-    assert found(called) >= 0.75 * len(tumour)  # what the first weights give; better ones raise it
+    assert found(called) >= 0.9 * len(tumour)  # the weights give 19 of 20
     assert len(called) <= 1.15 * len(tumour)
 
 
