@@ -19,6 +19,7 @@ from dtcseg_training.figures import (
     FALSE_PER_MILLION,
     calibration,
     candidate_recall,
+    cells,
     count_agreement,
     f1,
     false_calls,
@@ -31,7 +32,7 @@ from dtcseg_training.figures import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from matplotlib.axes import Axes
 
@@ -69,7 +70,7 @@ def page(results: Sequence[SlideEvaluation], weights: WeightsInfo) -> str:
         ("Tumour cells among the candidates", str(candidate_recall(results))),
         ("Tumour calls that are right", str(precision(results))),
         ("F1 of tumour calls", f"{f1(results):.3f}"),
-        ("False tumour calls", f"{false_calls(results)} in {sum(r.true_mnc for r in results):,} cells"),
+        ("False tumour calls", f"{false_calls(results)} in {cells(results):,} cells"),
         (
             "Recall at " + ", ".join(f"{r:g}" for r in FALSE_PER_MILLION) + " false candidates per 10⁶",
             ", ".join(f"{100 * froc_at(results, rate):.1f} %" for rate in FALSE_PER_MILLION),
@@ -131,19 +132,20 @@ def _pictures(results: Sequence[SlideEvaluation]) -> tuple[list[dict[str, str]],
     return misses, falses
 
 
-def _plot(title: str, below: str, draw: object) -> dict[str, str]:
+def _plot(title: str, below: str, draw: Callable[[Axes], None]) -> dict[str, str]:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UsageError("plots need matplotlib; install it with: pip install 'dtcseg[train]'") from error
     figure = Figure(figsize=(4.6, 3.4), layout="constrained")
     axes = figure.add_subplot()
-    draw(axes)  # type: ignore[operator]
+    draw(axes)
     axes.set_xlabel(below)
     axes.spines[["top", "right"]].set_visible(False)
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None})
-    return {"title": title, "svg": stream.getvalue()[stream.getvalue().index("<svg") :]}
+    text = stream.getvalue()
+    return {"title": title, "svg": text[text.index("<svg") :]}
 
 
 def _draw_froc(axes: Axes, results: Sequence[SlideEvaluation]) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import argparse
 import logging
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -26,7 +26,7 @@ from dtcseg_training.real import TRAINABLE, shared_data
 from dtcseg_training.real_lessons import real_lesson
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from dtcseg_training.fields import Lesson
 
@@ -84,32 +84,43 @@ def train(out: Path, work: Path, plan: Plan) -> WeightsInfo:
     """
     processes = cores()
     for kind in ("held_out", "lessons"):
-        make_lessons(work / "lessons", seed=_SEEDS[kind], count=plan.count(kind), processes=processes)
-    _beside(plan, [(_fit_screen, work, plan), (_fit_first_look, work, plan)])
-    first, draft = work / "first.safetensors", _draft_card()
-    save(first, _load(work / "screen.safetensors")[0], _load(work / "look.safetensors")[1], draft)
+        make_lessons(_folder(work, kind), seed=_SEEDS[kind], count=plan.count(kind), processes=processes)
+    _beside(work, plan, (_fit_screen, _fit_first_look))
+    first = work / "first.safetensors"
+    save(first, _load(work / "screen.safetensors")[0], _load(work / "look.safetensors")[1], _draft_card())
     for kind in ("mined_held_out", "mined"):
-        make_lessons(work / "mined", seed=_SEEDS[kind], count=plan.count(kind), processes=processes, model=str(first))
+        make_lessons(
+            _folder(work, kind), seed=_SEEDS[kind], count=plan.count(kind), processes=processes, model=str(first)
+        )
     _fit_second_look(work, plan)
     screen, look = _load(work / "screen.safetensors")[0], _load(work / "second.safetensors")[1]
     found = calibrate(
         screen,
         look,
-        load_lessons(work / "lessons", seed=_SEEDS["held_out"], count=plan.held_out, network="screen"),
-        load_lessons(work / "mined", seed=_SEEDS["mined_held_out"], count=plan.mined_held_out, network="look"),
+        _lessons(work, plan, "held_out", "screen"),
+        _lessons(work, plan, "mined_held_out", "look"),
     )
     save(out, screen, look, _card(out.stem, plan, found))
     return resolve(str(out))
 
 
-def _beside(plan: Plan, tasks: list[tuple[Callable[[Path, Plan, int], None], Path, Plan]]) -> None:
+def _folder(work: Path, kind: str) -> Path:
+    return work / ("mined" if kind.startswith("mined") else "lessons")
+
+
+def _lessons(work: Path, plan: Plan, kind: str, network: Literal["screen", "look"]) -> list[Lesson]:
+    """Load what one network learns from in the lessons of one kind."""
+    return load_lessons(_folder(work, kind), seed=_SEEDS[kind], count=plan.count(kind), network=network)
+
+
+def _beside(work: Path, plan: Plan, fits: Sequence[Callable[[Path, Plan, int], None]]) -> None:
     """Run fits side by side on a CPU (two single threads do more than two threads of one), else in turn."""
-    if plan.device != "cpu" or cores() < len(tasks):
-        for fit, work, same in tasks:
-            fit(work, same, cores())
+    if plan.device != "cpu" or cores() < len(fits):
+        for fit in fits:
+            fit(work, plan, cores())
         return
-    with ProcessPoolExecutor(len(tasks), mp_context=get_context("spawn")) as pool:
-        for future in [pool.submit(fit, work, same, cores() // len(tasks)) for fit, work, same in tasks]:
+    with ProcessPoolExecutor(len(fits), mp_context=get_context("spawn")) as pool:
+        for future in [pool.submit(fit, work, plan, cores() // len(fits)) for fit in fits]:
             future.result()
 
 
@@ -118,9 +129,9 @@ def _fit_screen(work: Path, plan: Plan, threads: int) -> None:
     if out.exists():
         return
     _prepare(threads)
-    lessons = load_lessons(work / "lessons", seed=_SEEDS["lessons"], count=plan.lessons, network="screen")
+    lessons = _lessons(work, plan, "lessons", "screen")
     lessons += _real_lessons(plan)
-    held_out = load_lessons(work / "lessons", seed=_SEEDS["held_out"], count=plan.held_out, network="screen")
+    held_out = _lessons(work, plan, "held_out", "screen")
     settings = FitSettings(plan.screen_epochs, 16, 1.5e-3 if plan.start else 2e-3, device=plan.device)
     start = _load(plan.start)[0] if plan.start else None
     save(out, fit_screen(lessons, held_out, settings, start, keep=work / "screen.state"), Look(), _draft_card())
@@ -140,8 +151,8 @@ def _fit_first_look(work: Path, plan: Plan, threads: int) -> None:
     if out.exists():
         return
     _prepare(threads)
-    lessons = load_lessons(work / "lessons", seed=_SEEDS["lessons"], count=plan.lessons, network="look")
-    held_out = load_lessons(work / "lessons", seed=_SEEDS["held_out"], count=plan.held_out, network="look")
+    lessons = _lessons(work, plan, "lessons", "look")
+    held_out = _lessons(work, plan, "held_out", "look")
     settings = FitSettings(plan.look_epochs, 32, 1.2e-3 if plan.start else 1.5e-3, device=plan.device)
     start = _load(plan.start)[1] if plan.start else None
     save(out, Screen(), fit_look(lessons, held_out, settings, start, keep=work / "look.state"), _draft_card())
@@ -152,10 +163,9 @@ def _fit_second_look(work: Path, plan: Plan) -> None:
     if out.exists():
         return
     _prepare(cores())
-    kept = int(_REPLAYED * plan.lessons)
-    lessons = load_lessons(work / "lessons", seed=_SEEDS["lessons"], count=kept, network="look")
-    lessons += load_lessons(work / "mined", seed=_SEEDS["mined"], count=plan.mined, network="look")
-    held_out = load_lessons(work / "mined", seed=_SEEDS["mined_held_out"], count=plan.mined_held_out, network="look")
+    replayed = replace(plan, lessons=int(_REPLAYED * plan.lessons))
+    lessons = _lessons(work, replayed, "lessons", "look") + _lessons(work, plan, "mined", "look")
+    held_out = _lessons(work, plan, "mined_held_out", "look")
     settings = FitSettings(plan.mined_epochs, 32, 1.2e-3, seed=2, device=plan.device)
     look = fit_look(lessons, held_out, settings, _load(work / "look.safetensors")[1], keep=work / "second.state")
     save(out, Screen(), look, _draft_card())
