@@ -34,7 +34,7 @@ class Candidate:
     nucleus_area_um2 : float
         0 where no nucleus was seen.
     ck_od : float
-        Mean cytokeratin plane inside the outline (brightfield: optical density).
+        Mean cytokeratin plane inside the outline (brightfield: optical density above this slide's ordinary cells).
     ck_over_nucleus : float
         Share of the nucleus that the cytokeratin stain covers, 0..1.
     neighbours : int

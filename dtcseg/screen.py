@@ -218,13 +218,13 @@ def _screen_group(slide: Slide, view: _View, engine: Engine, tiles: Sequence[Til
         for (tile, planes, unreadable), maps in zip(members, logits, strict=True):
             nuclei = core_peaks(maps[SCREEN_MAPS.index("nucleus")], tile, card.nucleus_threshold, NUCLEUS_APART_PX)
             candidates = core_peaks(candidate_logits(maps), tile, card.candidate_threshold, CANDIDATE_APART_PX)
-            candidates = candidates[_stained(planes[1], tile, candidates)]
+            candidates = candidates[stained(planes[1], tile, candidates)]
             first, stats = _tile_blocks(slide, view, tile, planes)
             results.append(_Found(tile, nuclei, candidates, first, stats, unreadable))
     return results
 
 
-def _stained(ck: FloatArray, tile: Tile, points: FloatArray) -> npt.NDArray[np.bool_]:
+def stained(ck: FloatArray, tile: Tile, points: FloatArray) -> npt.NDArray[np.bool_]:
     """Whether there is any cytokeratin at each point: what has none needs no second look.
 
     Parameters

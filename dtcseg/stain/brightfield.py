@@ -46,6 +46,12 @@ _ENOUGH_PX = 500
 _STRIP_PX = 1 << 20
 _MIN_ANGLE_DEG = 15.0
 """Stain vectors closer than this cannot be told apart: the estimate is thrown away."""
+_MOST_LEAK = 0.25
+"""Most cytokeratin a nuclear stain of 1 may seem to hold before it is taken for cytokeratin."""
+_OWN_CK = 0.03
+"""Where the upper quartile of the ordinary cells' own cytokeratin lies on the plane (fluorescence: `_LEUKOCYTE_CK`)."""
+_MOST_BACKGROUND = 0.2
+"""More is not taken off: half of the stain of a slide full of positive cells stays even then."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,9 @@ class BrightfieldProfile:
         Factor on the nuclear plane that brings this slide's nuclei to a typical strength.
     estimated : bool
         Whether the chromogen vector was measured on this slide (False: the start vector).
+    ck_background : float
+        OD on the cytokeratin plane that this slide's ordinary cells show (chromogen that sticks, pink cytoplasm); it is
+        taken off the plane.
     """
 
     stain: Stain
@@ -74,6 +83,7 @@ class BrightfieldProfile:
     chromogen: Vector
     nuclear_scale: float
     estimated: bool
+    ck_background: float = 0.0
 
     def to_json(self) -> dict[str, object]:
         """Return the profile as plain JSON values."""
@@ -84,6 +94,7 @@ class BrightfieldProfile:
             "chromogen": list(self.chromogen),
             "nuclear_scale": self.nuclear_scale,
             "chromogen_estimated": self.estimated,
+            "ck_background": self.ck_background,
         }
 
     def planes(self, pixels: npt.NDArray[np.uint8]) -> FloatArray:
@@ -96,7 +107,8 @@ class BrightfieldProfile:
         Returns
         -------
         (3, H, W) float32
-            Nuclear (scaled), cytokeratin (OD) and rest (OD). Each pixel by itself, in a fixed order of operations.
+            Nuclear (scaled), cytokeratin (OD above this slide's ordinary cells) and rest (OD). Each pixel by itself, in
+            a fixed order of operations.
         """
         unmix = unmixing_matrix(self.hematoxylin, self.chromogen)
         unmix[:, 0] *= self.nuclear_scale
@@ -107,6 +119,7 @@ class BrightfieldProfile:
             np.multiply(density[0], unmix[0, k], out=result[k])
             for i in (1, 2):
                 result[k] += np.multiply(density[i], unmix[i, k], out=part)
+        result[1] -= np.float32(self.ck_background)
         return result
 
 
@@ -135,7 +148,8 @@ def estimate_brightfield(
 
     Most cytospins hold next to no chromogen, so the two stains are estimated apart: hematoxylin from an ordinary sample
     of cells, the chromogen from the few places of the whole slide that look most like one. Where these are too few or
-    unlike every chromogen, the start vector is kept.
+    unlike every chromogen, the start vector is kept. Then the ordinary cells set the zero of cytokeratin: hematoxylin's
+    vector is turned until dark nuclei seem to hold no more of it than pale ones, and what all cells show is background.
 
     Parameters
     ----------
@@ -150,7 +164,8 @@ def estimate_brightfield(
     stain_source : str
         Where it is known from.
     """
-    hematoxylin, scale = _estimate_hematoxylin(optical_density(sample, white))
+    density = optical_density(sample, white)
+    hematoxylin, scale = _estimate_hematoxylin(density)
     directions = [
         d for d in (_patch_direction(optical_density(p, white), hematoxylin) for p in patches) if d is not None
     ]
@@ -158,14 +173,17 @@ def estimate_brightfield(
     if vector is not None and _angle_deg(vector, hematoxylin) < _MIN_ANGLE_DEG:
         vector = None
     known = stain if stain is not None else chosen
+    chromogen = vector or CHROMOGENS[known or ASSUMED]
+    hematoxylin, background = _zero_cytokeratin(density, hematoxylin, chromogen)
     return BrightfieldProfile(
         stain=known or ASSUMED,
         stain_source=stain_source if stain is not None else ("image" if chosen else "assumed"),
         white=white,
         hematoxylin=hematoxylin,
-        chromogen=vector or CHROMOGENS[known or ASSUMED],
+        chromogen=chromogen,
         nuclear_scale=scale,
         estimated=vector is not None,
+        ck_background=background,
     )
 
 
@@ -262,6 +280,29 @@ def _estimate_hematoxylin(density: FloatArray) -> tuple[Vector, float]:
     unit = vector / np.linalg.norm(vector)
     scale = float(np.clip(_TYPICAL_NUCLEAR_OD / np.median(amount[nuclear]), 0.5, 2.5))
     return _rounded(unit), round(scale, 4)
+
+
+def _zero_cytokeratin(density: FloatArray, hematoxylin: Vector, chromogen: Vector) -> tuple[Vector, float]:
+    """Turn the hematoxylin vector until dark nuclei hold no more cytokeratin than pale ones; then what all cells hold.
+
+    Medians over pixels that ordinary cells make up by far, so that a few positive cells change nothing.
+    """
+    cells = density[np.linalg.norm(density, axis=1) > _MIN_OD]
+    if len(cells) < _ENOUGH_PX or _angle_deg(hematoxylin, chromogen) < _MIN_ANGLE_DEG:
+        return hematoxylin, 0.0
+    unmix = unmixing_matrix(hematoxylin, chromogen)
+    nuclear, ck = cells @ unmix[:, 0], cells @ unmix[:, 1]
+    low, high = np.percentile(nuclear, (30, 90))
+    pale, dark = nuclear <= low, nuclear >= high
+    rise = max(float(np.median(nuclear[dark]) - np.median(nuclear[pale])), _MIN_OD)
+    leak = float(np.clip((np.median(ck[dark]) - np.median(ck[pale])) / rise, -_MOST_LEAK, _MOST_LEAK))
+    turned = np.clip(np.asarray(hematoxylin) + leak * np.asarray(chromogen), 0.01, None)
+    turned /= np.linalg.norm(turned)
+    if _angle_deg(_rounded(turned), chromogen) >= _MIN_ANGLE_DEG:
+        hematoxylin = _rounded(turned)
+        ck = cells @ unmixing_matrix(hematoxylin, chromogen)[:, 1]
+    background = float(np.clip(np.percentile(ck, 75) - _OWN_CK, 0.0, _MOST_BACKGROUND))
+    return hematoxylin, round(background, 4)
 
 
 def _patch_direction(density: FloatArray, hematoxylin: Vector) -> npt.NDArray[np.float64] | None:

@@ -94,6 +94,33 @@ def test_next_to_no_chromogen_keeps_the_start_vector():
     assert told.chromogen == CHROMOGENS["dab"]
 
 
+@pytest.mark.parametrize("stain", list(CHROMOGENS))
+def test_ordinary_cells_set_the_zero_of_cytokeratin(stain):
+    """Chromogen that sticks to every cell, and a nuclear stain off the textbook's, are no cytokeratin."""
+    rng = np.random.default_rng(6)
+    vectors = [turned(HEMATOXYLIN, 4, 5), CHROMOGENS[stain]]
+    nuclear = np.abs(rng.normal(0.5, 0.25, 6000))
+    sticking = rng.normal(0.1, 0.02, 6000)
+    sample = rgb(np.stack([nuclear, sticking], 1), vectors)
+    profile = estimate_brightfield(sample, [], WHITE, stain, "flag")
+    assert 0.04 < profile.ck_background < 0.12
+    for amount in (0.1, 0.5, 1.0):  # pale nuclei and dark ones alike
+        ordinary, positive = profile.planes(rgb([[amount, 0.1], [amount, 0.4]], vectors)[None])[1, 0]
+        assert abs(ordinary) < 0.06
+        assert positive - ordinary == pytest.approx(0.3, abs=0.05)
+    few = np.concatenate([sample, rgb([[0.4, 0.9]] * 300, vectors)])
+    assert estimate_brightfield(few, [], WHITE, stain, "flag").ck_background == pytest.approx(
+        profile.ck_background, abs=0.01
+    )
+
+
+def test_a_slide_full_of_positive_cells_keeps_them():
+    sample = rgb(RNG.uniform(0.2, 0.8, (6000, 2)), [HEMATOXYLIN, CHROMOGENS["dab"]])
+    profile = estimate_brightfield(sample, [], WHITE, "dab", "flag")
+    assert profile.ck_background <= 0.2
+    assert profile.planes(rgb([[0.4, 0.6]], [HEMATOXYLIN, CHROMOGENS["dab"]])[None])[1, 0, 0] > 0.3
+
+
 def test_green_ink_is_no_chromogen():
     green = rgb(np.full((400, 2), (0.9, 0.0)), [(0.80, 0.15, 0.58), (0, 0, 1)])
     profile = estimate_brightfield(green[:0], [green] * 8, WHITE, None, "")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from dtcseg_training.evaluate import OtherCandidate, SlideEvaluation, TumourCell, compare, evaluate
 from dtcseg_training.evaluation_page import page
+from dtcseg_training.fields import ArraySlide
 from dtcseg_training.figures import (
     Share,
     calibration,
@@ -22,9 +23,11 @@ from dtcseg_training.figures import (
     summary,
     table,
 )
-from dtcseg_training.simulate import simulate
+from dtcseg_training.focus import sharpness_around
+from dtcseg_training.simulate import draw_spec, render_field, simulate
 from dtcseg_training.simulate.field import TruthCell
 from dtcseg_training.simulate.truth import Truth
+from scipy.ndimage import gaussian_filter
 
 from dtcseg.cells import Candidate, SlideScore
 from dtcseg.cli import main
@@ -91,7 +94,7 @@ def test_shares_have_exact_intervals():
 
 
 def slide(tumour_scores, other_scores, mnc=1000, true_mnc=1000):
-    tumour = tuple(TumourCell(0, 0, s, s >= 0.5, 0.5, 20, False, 2000, 0.8, 0.5, ()) for s in tumour_scores)
+    tumour = tuple(TumourCell(0, 0, s, s >= 0.5, 0.5, 20, False, 2000, 0.7, 0.8, 0.5, ()) for s in tumour_scores)
     others = tuple(OtherCandidate(0, 0, s, s >= 0.5, "", ()) for s in other_scores)
     count = len(other_scores) + sum(s >= 0 for s in tumour_scores)
     return SlideEvaluation("s", "dab", Path("s.tif"), 0.5, mnc, true_mnc, tumour, others, count)
@@ -138,6 +141,21 @@ def test_strata_hold_every_cell_once_a_factor():
     assert {row.name for row in rows if row.factor == "size"} == {"20 to 30 µm"}
 
 
+@pytest.mark.parametrize("stain", ["dab", "if"])
+def test_focus_is_measured_around_a_place(stain):
+    spec = draw_spec(np.random.default_rng(4), stain=stain, mpp_um=0.5, size_px=(400, 600), enriched=True)
+    optics = replace(spec.optics, blur_um=0.3, defocus_share=0.0)
+    field = render_field(replace(spec, optics=optics, density_per_mm2=3000.0), np.random.default_rng(5))
+    blurred = np.stack([gaussian_filter(field.image[..., k], 8) for k in range(3)], axis=-1)
+    sharp = sharpness_around(ArraySlide(field.image, 0.5, field.channels), 0.5, [(200, 200), (599, 399)])
+    soft = sharpness_around(ArraySlide(blurred, 0.5, field.channels), 0.5, [(200, 200)])
+    assert sharp[0] > 0.6
+    assert sharp[1] > 0.6
+    assert soft[0] < 0.32
+    empty = np.full((300, 300, 3), 240, np.uint8)
+    assert np.isnan(sharpness_around(ArraySlide(empty, 0.5), 0.5, [(150, 150)])).all()
+
+
 def test_a_slide_file_is_evaluated(tmp_path, monkeypatch):
     simulate(tmp_path, slides=1, stain="new_fuchsin", seed=3, mpp_um=0.5, width_mm=1.2, enriched=True)
     with pytest.raises(UsageError, match="no slide here has its truth"):
@@ -147,6 +165,7 @@ def test_a_slide_file_is_evaluated(tmp_path, monkeypatch):
     results = evaluate("", [tmp_path / "b"], device="cpu", on_slide=told.append)
     assert told == results
     assert len(results[0].tumour) > 5
+    assert np.isfinite([cell.sharpness for cell in results[0].tumour]).all()
     figures = summary(results)
     assert figures["candidate_recall"] > 0.9
     assert figures["count_error_max_abs"] < 0.1

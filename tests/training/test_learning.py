@@ -123,6 +123,7 @@ def test_weights_are_made_by_one_command(tmp_path, monkeypatch):
         mined=3,
         mined_held_out=2,
         real=0,
+        mined_real=0,
         screen_epochs=1,
         look_epochs=1,
         mined_epochs=1,

@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
+from dtcseg_training.mine import mine_real_lesson
 from dtcseg_training.real import SOURCES, TRAINABLE, real_fields
 from dtcseg_training.real_lessons import real_lesson
+
+from dtcseg.network.model import LOOK_CLASSES
+from dtcseg.network.weights import resolve
 
 pytestmark = pytest.mark.realdata
 
@@ -31,12 +35,21 @@ def test_images_kept_back_stay_the_same_third(shared_data):
 
 
 def test_a_real_lesson_has_its_nuclei_under_their_centres(shared_data):
-    lesson = real_lesson(shared_data, 7, 6)
-    again = real_lesson(shared_data, 7, 6)
-    np.testing.assert_array_equal(lesson.planes, again.planes)
-    nuclear = lesson.planes[0].astype(np.float32)
-    x, y = np.clip(np.round(lesson.nuclei).astype(int), 0, 263).T
-    assert len(x) > 50
-    assert np.median(nuclear[y, x]) > np.median(nuclear) + 0.2
-    assert not len(lesson.tumour)
-    assert not len(lesson.other)
+    lessons = [real_lesson(shared_data, 7, index) for index in range(8)]
+    np.testing.assert_array_equal(real_lesson(shared_data, 7, 6).planes, lessons[6].planes)
+    assert sum(len(lesson.nuclei) for lesson in lessons) > 400
+    for lesson in lessons:
+        nuclear = lesson.planes[0].astype(np.float32)
+        x, y = np.clip(np.round(lesson.nuclei).astype(int), 0, 263).T
+        assert np.median(nuclear[y, x]) > np.median(nuclear) + 0.15
+        assert not len(lesson.tumour)
+        assert not len(lesson.other)
+
+
+def test_nothing_mined_on_real_images_is_a_tumour_cell(shared_data):
+    model = str(resolve("dtcseg-1").path)
+    lessons = [mine_real_lesson(6, index, model, shared_data) for index in range(24)]
+    calls = np.concatenate([lesson.calls for lesson in lessons])
+    assert len(calls)
+    assert set(calls) <= {LOOK_CLASSES.index("haematopoietic"), LOOK_CLASSES.index("artefact")}
+    assert any(lesson.masks.any() for lesson in lessons)

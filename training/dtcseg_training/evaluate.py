@@ -14,6 +14,8 @@ from dtcseg.config import ScoreConfig
 from dtcseg.errors import UsageError
 from dtcseg.manifest import find_slides
 from dtcseg.score import score_slide
+from dtcseg.slide import open_slide
+from dtcseg_training.focus import sharpness_around
 from dtcseg_training.simulate import read_truth
 from dtcseg_training.simulate.truth import truth_paths
 
@@ -46,6 +48,8 @@ class TumourCell:
     clustered : bool
     density_per_mm2 : float
         Nucleated cells around it, from the truth.
+    sharpness : float
+        Focus around it (`sharpness_around`), NaN where it was not measured.
     iou, boundary_um : float
         Overlap of both outlines, and the mean distance from one to the other; NaN where it was not found.
     ring_px : tuple of (x, y)
@@ -60,6 +64,7 @@ class TumourCell:
     diameter_um: float
     clustered: bool
     density_per_mm2: float
+    sharpness: float
     iou: float
     boundary_um: float
     ring_px: tuple[tuple[float, float], ...]
@@ -136,14 +141,23 @@ def evaluate(
     results = []
     for job in known:
         score = score_slide(job, ScoreConfig(out=Path(), model=model, device=device))
-        results.append(compare(job.name, job.files[0], score, read_truth(job.files[0])))
+        truth = read_truth(job.files[0])
+        places = [(cell.x_px, cell.y_px) for cell in truth.cells if cell.call == "tumour"]
+        with open_slide(job.files, mpp_um=score.mpp_um, mpp_source="flag") as slide:
+            sharpness = sharpness_around(slide, score.mpp_um, places)
+        results.append(compare(job.name, job.files[0], score, truth, sharpness))
         if on_slide is not None:
             on_slide(results[-1])
     return results
 
 
-def compare(name: str, file: Path, score: SlideScore, truth: Truth) -> SlideEvaluation:
-    """Pair candidates with true tumour cells, best score first; each is used once."""
+def compare(
+    name: str, file: Path, score: SlideScore, truth: Truth, sharpness: Sequence[float] | None = None
+) -> SlideEvaluation:
+    """Pair candidates with true tumour cells, best score first; each is used once.
+
+    `sharpness` is the focus around the true tumour cells, in their order.
+    """
     tumour = [cell for cell in truth.cells if cell.call == "tumour"]
     rest = [cell for cell in truth.cells if cell.call != "tumour"]
     owner: dict[int, Candidate] = {}
@@ -155,6 +169,7 @@ def compare(name: str, file: Path, score: SlideScore, truth: Truth) -> SlideEval
         else:
             owner[hit] = candidate
     density = _densities(tumour, truth, score.mpp_um)
+    focus = sharpness if sharpness is not None else [float("nan")] * len(tumour)
     return SlideEvaluation(
         name=name,
         stain=score.stain,
@@ -162,13 +177,17 @@ def compare(name: str, file: Path, score: SlideScore, truth: Truth) -> SlideEval
         mpp_um=score.mpp_um,
         mnc=score.mnc,
         true_mnc=len(truth.nuclei_px),
-        tumour=tuple(_tumour_cell(cell, owner.get(i), density[i], score.mpp_um) for i, cell in enumerate(tumour)),
+        tumour=tuple(
+            _tumour_cell(cell, owner.get(i), density[i], focus[i], score.mpp_um) for i, cell in enumerate(tumour)
+        ),
         others=tuple(_other(c, rest, score.mpp_um) for c in others),
         candidates=len(score.candidates),
     )
 
 
-def _tumour_cell(cell: TruthCell, found: Candidate | None, density: float, mpp_um: float) -> TumourCell:
+def _tumour_cell(
+    cell: TruthCell, found: Candidate | None, density: float, sharpness: float, mpp_um: float
+) -> TumourCell:
     iou, boundary_um = _outlines(found, cell, mpp_um) if found is not None else (float("nan"), float("nan"))
     return TumourCell(
         x_px=cell.x_px,
@@ -179,6 +198,7 @@ def _tumour_cell(cell: TruthCell, found: Candidate | None, density: float, mpp_u
         diameter_um=cell.diameter_um,
         clustered=cell.cluster > 0,
         density_per_mm2=density,
+        sharpness=sharpness,
         iou=iou,
         boundary_um=boundary_um,
         ring_px=tuple((float(x), float(y)) for x, y in cell.outline),

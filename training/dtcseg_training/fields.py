@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 LOOK_MARGIN_PX = 12
 """Prepared crops are larger by this on each side: the centre that the screen finds is never exact."""
+_USUAL_ERROR, _LARGE_ERROR = 0.008, 0.03
+"""Errors of the parts of an estimated stain vector: about what is seen on simulated slides, and what might happen."""
 _PLACES = 24
 _FIELD_UM = 264
 
@@ -95,7 +97,13 @@ class Lesson:
     calls: npt.NDArray[np.int64]
 
 
-def draw_profile(image: PixelArray, channels: tuple[str, ...], mpp_um: float, rng: np.random.Generator) -> Profile:
+def draw_profile(
+    image: PixelArray,
+    channels: tuple[str, ...],
+    mpp_um: float,
+    rng: np.random.Generator,
+    positive: npt.NDArray[np.bool_] | None = None,
+) -> Profile:
     """Draw a profile as scoring might estimate it: from the field or with the start vectors, never exact.
 
     Parameters
@@ -105,15 +113,18 @@ def draw_profile(image: PixelArray, channels: tuple[str, ...], mpp_um: float, rn
         ("R", "G", "B"), or nuclear, cytokeratin and leukocyte channel.
     mpp_um : float
     rng : numpy.random.Generator
+    positive : (H, W) bool, optional
+        CK+ objects, which a whole slide has next to none of: left out of the sample of ordinary cells.
     """
+    ordinary = np.ones(image.shape[:2], bool) if positive is None else ~positive
     if channels != ("R", "G", "B"):
-        return _fluorescence_profile(image, rng)
+        return _fluorescence_profile(image[::2, ::2][ordinary[::2, ::2]], rng)
     pixels = cast("npt.NDArray[np.uint8]", image)
     flat = pixels.reshape(-1, 3)
     high = np.percentile(flat[:: max(flat.shape[0] // 20000, 1)], 97, axis=0) * rng.normal(1, 0.01, 3)
     white: Vector = (float(high[0]), float(high[1]), float(high[2]))
     step = max(round(1.0 / mpp_um), 1)
-    sample = pixels[::step, ::step].reshape(-1, 3)
+    sample = pixels[::step, ::step][ordinary[::step, ::step]]
     small = pixels[:: 4 * step, :: 4 * step]
     places = chromogen_places(small, np.ones(small.shape[:2], bool), white, count=_PLACES, apart_px=6)
     reach = 8 * step
@@ -126,19 +137,20 @@ def draw_profile(image: PixelArray, channels: tuple[str, ...], mpp_um: float, rn
     ]
     profile = estimate_brightfield(sample, patches if rng.random() < 0.6 else [], white, None, "")
     start = CHROMOGENS[profile.stain]
+    error = _LARGE_ERROR if rng.random() < 0.15 else _USUAL_ERROR
     return BrightfieldProfile(
         stain=profile.stain,
         stain_source="image",
         white=white,
-        hematoxylin=_turned(profile.hematoxylin if rng.random() < 0.8 else HEMATOXYLIN, rng),
-        chromogen=_turned(profile.chromogen if rng.random() < 0.9 else start, rng),
-        nuclear_scale=profile.nuclear_scale * float(np.exp(rng.normal(0, 0.15))),
+        hematoxylin=_turned(profile.hematoxylin if rng.random() < 0.97 else HEMATOXYLIN, error, rng),
+        chromogen=_turned(profile.chromogen if rng.random() < 0.9 else start, 2 * error, rng),
+        nuclear_scale=profile.nuclear_scale * float(np.exp(rng.normal(0, 0.12))),
         estimated=False,
+        ck_background=max(profile.ck_background + float(rng.normal(0, error)), 0.0),
     )
 
 
-def _fluorescence_profile(image: PixelArray, rng: np.random.Generator) -> FluorescenceProfile:
-    sample = cast("PixelArray", image[::2, ::2].reshape(-1, image.shape[2]))
+def _fluorescence_profile(sample: PixelArray, rng: np.random.Generator) -> FluorescenceProfile:
     profile = estimate_fluorescence(sample, {"nuclear": 0, "cytokeratin": 1, "leukocyte": 2})
     marker = 1.0 if rng.random() < 0.7 else 0.0  # many labs stain without CD45
     jitter = np.exp(rng.normal(0, (0.12, 0.2, 0.2)))
@@ -153,9 +165,9 @@ def _fluorescence_profile(image: PixelArray, rng: np.random.Generator) -> Fluore
     )
 
 
-def _turned(vector: Vector, rng: np.random.Generator) -> Vector:
-    """Turn a unit vector by a few degrees."""
-    moved = np.clip(np.asarray(vector) + rng.normal(0, 0.03, 3), 0.02, None)
+def _turned(vector: Vector, error: float, rng: np.random.Generator) -> Vector:
+    """Turn a unit vector a little: `error` is the standard deviation of each of its parts."""
+    moved = np.clip(np.asarray(vector) + rng.normal(0, error, 3), 0.02, None)
     r, g, b = (float(v) for v in moved / np.linalg.norm(moved))
     return r, g, b
 
@@ -170,7 +182,7 @@ def draw_field(rng: np.random.Generator) -> Field:
     """Render a field of a random laboratory, at a random pixel size, rich in what is rare."""
     mpp_um = float(rng.choice([0.25, 0.35, 0.5, 0.65, 0.85, 1.05], p=[0.08, 0.10, 0.58, 0.08, 0.08, 0.08]))
     side = round(_FIELD_UM / mpp_um)
-    spec = draw_spec(rng, mpp_um=mpp_um, size_px=(side, side), enriched=bool(rng.random() < 0.8))
+    spec = draw_spec(rng, mpp_um=mpp_um, size_px=(side, side), enriched=bool(rng.random() < 0.65))
     if rng.random() < 0.6:  # rare things are what there is most to learn about
         spec = replace(spec, counts=tuple((kind, 2 * number) for kind, number in spec.counts))
     return render_field(spec, rng)
@@ -179,8 +191,8 @@ def draw_field(rng: np.random.Generator) -> Field:
 def field_lesson(field: Field, rng: np.random.Generator) -> Lesson:
     """Prepare one field: planes at both resolutions, targets in the same pixels."""
     slide = ArraySlide(field.image, field.mpp_um, field.channels)
-    profile = draw_profile(field.image, field.channels, field.mpp_um, rng)
-    zoom = float(np.exp(rng.uniform(-0.13, 0.13)))  # cells seen larger or smaller than they are
+    profile = draw_profile(field.image, field.channels, field.mpp_um, rng, field.ck_labels > 0)
+    zoom = float(np.exp(rng.uniform(-0.06, 0.06)))  # cells seen larger or smaller than they are
     grid = plan_grid(slide, field.mpp_um * zoom, SCREEN_MPP_UM)
     planes = read_planes(slide, grid, profile, 0, 0, grid.width_px, grid.height_px)
     nuclei = [
@@ -229,22 +241,38 @@ def crops_of(
     field: Field, slide: Slide, profile: Profile, grid: WorkingGrid, wanted: Sequence[tuple[float, float, int, str]]
 ) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
     """Crops, masks and calls (as in `Lesson`) of places given as x, y (field pixels), label (0: none) and call."""
-    side = LOOK_PX + 2 * LOOK_MARGIN_PX
-    crops, masks, calls = [], [], []
-    for x, y, label, call in wanted:
-        left, top = (int(np.round((v + 0.5) / grid.downsample - 0.5)) - side // 2 for v in (x, y))
-        crops.append(read_planes(slide, grid, profile, left, top, side, side).astype(np.float16))
-        masks.append(_mask_crop(field, grid, left, top, side, label))
-        calls.append(LOOK_CLASSES.index(call))
-    if not crops:
-        return no_crops()
-    return np.stack(crops), np.stack(masks), np.asarray(calls, np.int64)
+    crops, masks, calls = cut_crops(slide, profile, grid, wanted)
+    for mask, (x, y, label, _) in zip(masks, wanted, strict=True):
+        mask[:] = _mask_crop(field, grid, *_corner(grid, x, y), mask.shape[1], label)
+    return crops, masks, calls
+
+
+def cut_crops(
+    slide: Slide, profile: Profile, grid: WorkingGrid, wanted: Sequence[tuple[float, float, int, str]]
+) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Crops and calls as `crops_of`, with masks that are still empty."""
+    crops, masks, calls = _blank(len(wanted))
+    side = crops.shape[-1]
+    for i, (x, y, _, call) in enumerate(wanted):
+        crops[i] = read_planes(slide, grid, profile, *_corner(grid, x, y), side, side)
+        calls[i] = LOOK_CLASSES.index(call)
+    return crops, masks, calls
+
+
+def _corner(grid: WorkingGrid, x: float, y: float) -> tuple[int, int]:
+    """Left and top, in look pixels, of the crop around a place."""
+    left, top = (int(np.round((v + 0.5) / grid.downsample - 0.5)) - LOOK_PX // 2 - LOOK_MARGIN_PX for v in (x, y))
+    return left, top
 
 
 def no_crops() -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
     """Crops, masks and calls (as in `Lesson`) of nothing."""
+    return _blank(0)
+
+
+def _blank(count: int) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
     side = LOOK_PX + 2 * LOOK_MARGIN_PX
-    return np.zeros((0, 3, side, side), np.float16), np.zeros((0, 2, side, side), bool), np.zeros(0, np.int64)
+    return np.zeros((count, 3, side, side), np.float16), np.zeros((count, 2, side, side), bool), np.zeros(count, int)
 
 
 def _mask_crop(field: Field, grid: WorkingGrid, left: int, top: int, side: int, label: int) -> npt.NDArray[np.bool_]:

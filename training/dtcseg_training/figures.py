@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import beta
 
+from dtcseg.quality import MIN_SHARPNESS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -214,11 +216,12 @@ _CELL_STRATA: tuple[tuple[str, Callable[[TumourCell], str]], ...] = (
     ("size", lambda c: _band(c.diameter_um, (15, 20, 30), "µm")),
     ("cluster", lambda c: "in a cluster" if c.clustered else "single"),
     ("density", lambda c: _band(c.density_per_mm2, (1000, 2000, 4000), "cells/mm²")),
+    ("focus", lambda c: _band(c.sharpness, (MIN_SHARPNESS, 0.6, 0.9), "sharpness")),
 )
 
 
 def strata(results: Sequence[SlideEvaluation]) -> list[Stratum]:
-    """Break the tumour cells down by stain, strength, size, cluster, density and pixel size."""
+    """Break the tumour cells down by stain, strength, size, cluster, density, focus and pixel size."""
     groups: dict[tuple[str, str], list[TumourCell]] = {}
     for result in results:
         for cell in result.tumour:
@@ -243,6 +246,8 @@ def strata(results: Sequence[SlideEvaluation]) -> list[Stratum]:
 
 
 def _band(value: float, edges: tuple[float, ...], unit: str) -> str:
+    if np.isnan(value):
+        return "not known"
     below = [e for e in edges if value >= e]
     above = [e for e in edges if value < e]
     if not below:

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from dtcseg_training.fields import Lesson, make_lesson
-from dtcseg_training.mine import mine_lesson
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _UNUSED = {"screen": ("crops", "masks", "calls"), "look": ("planes", "nuclei", "tumour", "other")}
 
 
-def make_lessons(folder: Path, *, seed: int, count: int, processes: int, model: str = "") -> None:
+def make_lessons(
+    folder: Path, *, seed: int, count: int, processes: int, make: Callable[[int, int], Lesson] = make_lesson
+) -> None:
     """Make the lessons that are still missing.
 
     Parameters
@@ -27,16 +29,17 @@ def make_lessons(folder: Path, *, seed: int, count: int, processes: int, model: 
     folder : Path
         Gets `<seed>-<index>.npz`, each written whole or not at all.
     seed, count : int
-        Lesson `index` of `seed` is always the same (with the same `model`).
+        Lesson `index` of `seed` is always the same (with the same `make`).
     processes : int
-    model : str
-        Weights whose screen chooses the crops (`mine_lesson`); "" crops the true objects (`make_lesson`).
+    make : callable
+        Takes seed and index and makes a lesson; it is sent to other processes, so a function of a module or a
+        `functools.partial` of one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     missing = [i for i in range(count) if not _path(folder, seed, i).exists()]
     n = len(missing)
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        for _ in pool.map(_make, [folder] * n, [seed] * n, missing, [model] * n, chunksize=4):
+        for _ in pool.map(_make, [folder] * n, [seed] * n, missing, [make] * n, chunksize=4):
             pass
 
 
@@ -56,8 +59,8 @@ def load_lessons(
     return lessons
 
 
-def _make(folder: Path, seed: int, index: int, model: str) -> None:
-    lesson = mine_lesson(seed, index, model) if model else make_lesson(seed, index)
+def _make(folder: Path, seed: int, index: int, make: Callable[[int, int], Lesson]) -> None:
+    lesson = make(seed, index)
     path = _path(folder, seed, index)
     beside = path.with_suffix(f".{os.getpid()}.part")
     with beside.open("wb") as stream:

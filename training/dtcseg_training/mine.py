@@ -1,4 +1,4 @@
-"""Hard examples for the second look: what the screen takes for a candidate, true or not, on fields of its own."""
+"""Hard examples for the second look: what the screen takes for a candidate, true or not, simulated and real."""
 
 from __future__ import annotations
 
@@ -9,19 +9,33 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from dtcseg.network.model import LOOK_MPP_UM, SCREEN_MPP_UM, SCREEN_STRIDE_PX
+from dtcseg.network.model import LOOK_MPP_UM, LOOK_PX, SCREEN_MPP_UM, SCREEN_STRIDE_PX
 from dtcseg.network.peaks import CANDIDATE_APART_PX, candidate_logits, core_peaks
 from dtcseg.network.weights import load, resolve
-from dtcseg.screen import read_planes
+from dtcseg.screen import read_planes, stained
 from dtcseg.tiles import Tile
 from dtcseg.working import plan_grid
-from dtcseg_training.fields import ArraySlide, crops_of, draw_field, draw_profile, field_lesson
+from dtcseg_training.fields import (
+    LOOK_MARGIN_PX,
+    ArraySlide,
+    Lesson,
+    crops_of,
+    cut_crops,
+    draw_field,
+    draw_profile,
+    field_lesson,
+)
+from dtcseg_training.real_lessons import BRIGHTFIELD_SHARES, draw_real_field, real_profile
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy.typing as npt
 
-    from dtcseg.network.model import Screen
-    from dtcseg_training.fields import Lesson
+    from dtcseg.network.model import Look, Screen
+    from dtcseg.screen import Profile
+    from dtcseg.slide import Slide
+    from dtcseg.working import WorkingGrid
     from dtcseg_training.simulate import Field
 
 _HALO_PX = 8
@@ -39,31 +53,72 @@ def mine_lesson(seed: int, index: int, model: str) -> Lesson:
     model : str
         Weights whose screen is asked, as `--model`.
     """
-    screen, threshold = _screen(model)
     rng = np.random.default_rng([seed, index])
     field = draw_field(rng)
     lesson = field_lesson(field, rng)
     slide = ArraySlide(field.image, field.mpp_um, field.channels)
-    profile = draw_profile(field.image, field.channels, field.mpp_um, rng)
+    profile = draw_profile(field.image, field.channels, field.mpp_um, rng, field.ck_labels > 0)
     coarse = plan_grid(slide, field.mpp_um, SCREEN_MPP_UM)
-    sides = [-(-(v + 2 * _HALO_PX) // SCREEN_STRIDE_PX) * SCREEN_STRIDE_PX for v in (coarse.width_px, coarse.height_px)]
-    planes = read_planes(slide, coarse, profile, -_HALO_PX, -_HALO_PX, sides[0], sides[1])
-    with torch.inference_mode():
-        maps = screen(torch.from_numpy(planes[None]))[0]
-    tile = Tile(0, 0, coarse.width_px, coarse.height_px, _HALO_PX)
-    found = core_peaks(candidate_logits(maps), tile, threshold, CANDIDATE_APART_PX)
-    found = found[np.argsort(-found[:, 2], kind="stable")[:_MOST]]
-    centres = (found[:, :2].astype(np.float64) + 0.5) * coarse.downsample - 0.5
-    wanted = [(float(x), float(y), *_truth_at(field, float(x), float(y))) for x, y in centres]
+    wanted = [(x, y, *_truth_at(field, x, y)) for x, y in _candidates(model, slide, profile, coarse)]
     crops, masks, calls = crops_of(field, slide, profile, plan_grid(slide, field.mpp_um, LOOK_MPP_UM), wanted)
     return replace(lesson, crops=crops, masks=masks, calls=calls)
 
 
+def mine_real_lesson(seed: int, index: int, model: str, folder: Path) -> Lesson:
+    """Make a lesson of what the screen takes for a candidate on a real image: none of it is a tumour cell.
+
+    Crops with a labelled nucleus in the middle are called haematopoietic, the others artefacts. Nobody outlined them,
+    so the masks are those of the model's own second look.
+
+    Parameters
+    ----------
+    seed, index : int
+        The same numbers give the same lesson.
+    model : str
+        Weights that are asked, as `--model`.
+    folder : Path
+        `shared/data`.
+    """
+    rng = np.random.default_rng([seed, index])
+    field, zoomed_um = draw_real_field(folder, rng, BRIGHTFIELD_SHARES)
+    profile = real_profile(field, rng)
+    coarse, fine = (plan_grid(field.slide, zoomed_um, mpp) for mpp in (SCREEN_MPP_UM, LOOK_MPP_UM))
+    nuclei = np.zeros((0, 2)) if field.centres is None else field.centres
+    wanted = []
+    for x, y in _candidates(model, field.slide, profile, coarse):
+        near = (np.hypot(*(nuclei - (x, y)).T) <= field.nucleus_px / 2).any()
+        wanted.append((x, y, 0, "haematopoietic" if near else "artefact"))
+    crops, masks, calls = cut_crops(field.slide, profile, fine, wanted)
+    inner = np.s_[:, :, LOOK_MARGIN_PX : LOOK_MARGIN_PX + LOOK_PX, LOOK_MARGIN_PX : LOOK_MARGIN_PX + LOOK_PX]
+    if len(calls):
+        with torch.inference_mode():
+            seen, _ = _networks(model)[1](torch.from_numpy(np.ascontiguousarray(crops[inner], np.float32)))
+        masks[inner] = seen.numpy() > 0
+    nothing = np.zeros((0, 2), np.float32)
+    return Lesson(np.zeros((3, 0, 0), np.float16), nothing, nothing, nothing, crops, masks, calls)
+
+
+def _candidates(model: str, slide: Slide, profile: Profile, grid: WorkingGrid) -> list[tuple[float, float]]:
+    """Level-0 places of the screen's best candidates on a small slide, as scoring finds them."""
+    screen, _, threshold = _networks(model)
+    sides = [-(-(v + 2 * _HALO_PX) // SCREEN_STRIDE_PX) * SCREEN_STRIDE_PX for v in (grid.width_px, grid.height_px)]
+    planes = read_planes(slide, grid, profile, -_HALO_PX, -_HALO_PX, sides[0], sides[1])
+    with torch.inference_mode():
+        maps = screen(torch.from_numpy(planes[None]))[0]
+    tile = Tile(0, 0, grid.width_px, grid.height_px, _HALO_PX)
+    found = core_peaks(candidate_logits(maps), tile, threshold, CANDIDATE_APART_PX)
+    found = found[stained(planes[1], tile, found)]
+    found = found[np.argsort(-found[:, 2], kind="stable")[:_MOST]]
+    centres = (found[:, :2].astype(np.float64) + 0.5) * grid.downsample - 0.5
+    return [(float(x), float(y)) for x, y in centres]
+
+
 @lru_cache(maxsize=1)
-def _screen(model: str) -> tuple[Screen, float]:
+def _networks(model: str) -> tuple[Screen, Look, float]:
     torch.set_num_threads(1)
     info = resolve(model)
-    return load(info)[0], info.card.candidate_threshold
+    screen, look = load(info)
+    return screen, look, info.card.candidate_threshold
 
 
 def _truth_at(field: Field, x: float, y: float) -> tuple[int, str]:

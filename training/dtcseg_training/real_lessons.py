@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from dtcseg.screen import Profile
     from dtcseg_training.real import RealField
 
 _SIDE_PX = 264
@@ -29,6 +30,8 @@ _SHARES = {
     "smears": 0.2,
 }
 """How often each set is drawn: marrow most for its number, the large sets for their variety."""
+BRIGHTFIELD_SHARES = {"marrow_cells_brightfield": 0.3, "tissue_purple": 0.3, "smears": 0.4}
+"""How often each set is drawn for what might be taken for cytokeratin (`mine_real_lesson`)."""
 _ZOOM = 0.2
 """Pixel sizes are assumed, not known: cells are shown larger and smaller by as much (log scale, half range)."""
 
@@ -63,18 +66,30 @@ def real_lesson(folder: Path, seed: int, index: int) -> Lesson:
 
 def _one(folder: Path, rng: np.random.Generator) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
     """Planes of one image at a random zoom, and its nuclei in their pixels."""
-    source = str(rng.choice(list(_SHARES), p=list(_SHARES.values())))
-    fields = _train_fields(folder, source)
-    field = fields[int(rng.integers(len(fields)))]
-    slide = field.slide
-    height, width = slide.levels[0].height_px, slide.levels[0].width_px
-    mpp_um = slide.resolution.mpp_um if slide.resolution else SCREEN_MPP_UM
-    pixels = slide.read(0, 0, 0, width, height)
-    profile = draw_profile(pixels, slide.channels, mpp_um, rng)
-    grid = plan_grid(slide, mpp_um * float(np.exp(rng.uniform(-_ZOOM, _ZOOM))), SCREEN_MPP_UM)
-    planes = read_planes(slide, grid, profile, 0, 0, grid.width_px, grid.height_px)
+    field, zoomed_um = draw_real_field(folder, rng, _SHARES)
+    grid = plan_grid(field.slide, zoomed_um, SCREEN_MPP_UM)
+    planes = read_planes(field.slide, grid, real_profile(field, rng), 0, 0, grid.width_px, grid.height_px)
     assert field.centres is not None
     return planes, (field.centres + 0.5) / grid.downsample - 0.5
+
+
+def draw_real_field(folder: Path, rng: np.random.Generator, shares: dict[str, float]) -> tuple[RealField, float]:
+    """Draw a real image that may be learned from, and the pixel size (µm) it is shown at."""
+    source = str(rng.choice(list(shares), p=list(shares.values())))
+    fields = _train_fields(folder, source)
+    field = fields[int(rng.integers(len(fields)))]
+    return field, _mpp_um(field) * float(np.exp(rng.uniform(-_ZOOM, _ZOOM)))
+
+
+def real_profile(field: RealField, rng: np.random.Generator) -> Profile:
+    """Draw a profile of a real image (`draw_profile`)."""
+    level = field.slide.levels[0]
+    pixels = field.slide.read(0, 0, 0, level.width_px, level.height_px)
+    return draw_profile(pixels, field.slide.channels, _mpp_um(field), rng)
+
+
+def _mpp_um(field: RealField) -> float:
+    return field.slide.resolution.mpp_um if field.slide.resolution else SCREEN_MPP_UM
 
 
 @lru_cache(maxsize=len(_SHARES))

@@ -9,6 +9,7 @@ import argparse
 import logging
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -22,6 +23,7 @@ from dtcseg.parallel import cores
 from dtcseg_training.calibrate import Calibration, calibrate
 from dtcseg_training.fit import FitSettings, fit_look, fit_screen
 from dtcseg_training.lessons import load_lessons, make_lessons
+from dtcseg_training.mine import mine_lesson, mine_real_lesson
 from dtcseg_training.real import TRAINABLE, shared_data
 from dtcseg_training.real_lessons import real_lesson
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from dtcseg_training.fields import Lesson
 
 _log = logging.getLogger(__name__)
-_SEEDS = {"lessons": 1, "held_out": 2, "mined": 3, "mined_held_out": 4, "real": 5}
+_SEEDS = {"lessons": 1, "held_out": 2, "mined": 3, "mined_held_out": 4, "real": 5, "mined_real": 6}
 _MINING_THRESHOLD = 0.1
 """Least screening probability of a crop in the mined lessons: a little below what scoring will ask for."""
 _REPLAYED = 0.4
@@ -46,8 +48,9 @@ class Plan:
     ----------
     lessons, held_out, mined, mined_held_out : int
         Fields of each kind.
-    real : int
-        Lessons of real images for the screen (`real_lesson`); they need the folder of `real.shared_data`.
+    real, mined_real : int
+        Lessons of real images, for the screen (`real_lesson`) and for the look (`mine_real_lesson`); they need the
+        folder of `real.shared_data`.
     screen_epochs, look_epochs, mined_epochs : int
         The look learns first from true objects, then (mined) from what the screen proposes.
     start : str
@@ -60,6 +63,7 @@ class Plan:
     mined: int = 1600
     mined_held_out: int = 120
     real: int = 600
+    mined_real: int = 1200
     screen_epochs: int = 10
     look_epochs: int = 2
     mined_epochs: int = 4
@@ -89,9 +93,11 @@ def train(out: Path, work: Path, plan: Plan) -> WeightsInfo:
     first = work / "first.safetensors"
     save(first, _load(work / "screen.safetensors")[0], _load(work / "look.safetensors")[1], _draft_card())
     for kind in ("mined_held_out", "mined"):
-        make_lessons(
-            _folder(work, kind), seed=_SEEDS[kind], count=plan.count(kind), processes=processes, model=str(first)
-        )
+        mine = partial(mine_lesson, model=str(first))
+        make_lessons(_folder(work, kind), seed=_SEEDS[kind], count=plan.count(kind), processes=processes, make=mine)
+    if plan.mined_real:
+        mine = partial(mine_real_lesson, model=str(first), folder=_real_folder())
+        make_lessons(work / "mined", seed=_SEEDS["mined_real"], count=plan.mined_real, processes=processes, make=mine)
     _fit_second_look(work, plan)
     screen, look = _load(work / "screen.safetensors")[0], _load(work / "second.safetensors")[1]
     found = calibrate(
@@ -138,12 +144,18 @@ def _fit_screen(work: Path, plan: Plan, threads: int) -> None:
 
 
 def _real_lessons(plan: Plan) -> list[Lesson]:
-    if not plan.real:
-        return []
+    folder = _real_folder() if plan.real else Path()
+    return [real_lesson(folder, _SEEDS["real"], index) for index in range(plan.real)]
+
+
+def _real_folder() -> Path:
     folder = shared_data()
     if folder is None:
-        raise UsageError("the real images are not there; say where they are in DTCSEG_SHARED, or leave out: --real 0")
-    return [real_lesson(folder, _SEEDS["real"], index) for index in range(plan.real)]
+        raise UsageError(
+            "the real images are not there; say where they are in DTCSEG_SHARED, or leave them out: "
+            "--real 0 --mined-real 0"
+        )
+    return folder
 
 
 def _fit_first_look(work: Path, plan: Plan, threads: int) -> None:
@@ -165,6 +177,7 @@ def _fit_second_look(work: Path, plan: Plan) -> None:
     _prepare(cores())
     replayed = replace(plan, lessons=int(_REPLAYED * plan.lessons))
     lessons = _lessons(work, replayed, "lessons", "look") + _lessons(work, plan, "mined", "look")
+    lessons += _lessons(work, plan, "mined_real", "look")
     held_out = _lessons(work, plan, "mined_held_out", "look")
     settings = FitSettings(plan.mined_epochs, 32, 1.2e-3, seed=2, device=plan.device)
     look = fit_look(lessons, held_out, settings, _load(work / "look.safetensors")[1], keep=work / "second.state")
@@ -218,6 +231,7 @@ def main(arguments: list[str] | None = None) -> None:
         "mined",
         "mined_held_out",
         "real",
+        "mined_real",
         "screen_epochs",
         "look_epochs",
         "mined_epochs",
