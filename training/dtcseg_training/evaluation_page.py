@@ -82,7 +82,7 @@ def page(results: Sequence[SlideEvaluation], weights: WeightsInfo) -> str:
         ),
         (
             "Count error of a slide: mean, greatest; Lin's concordance",
-            f"{_percent(counted.mean_abs)}, {_percent(counted.max_abs)}; "
+            f"{_percent(counted.mean_abs, '')}, {_percent(counted.max_abs, '')}; "
             + (f"{counted.concordance:.4f}" if np.isfinite(counted.concordance) else "-"),
         ),
         ("Calibration error (ECE)", f"{calibration(results).ece:.3f}"),
@@ -99,8 +99,8 @@ def page(results: Sequence[SlideEvaluation], weights: WeightsInfo) -> str:
     )
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:+.2f} %" if np.isfinite(share) else "-"
+def _percent(share: float, sign: str = "+") -> str:
+    return f"{100 * share:{sign}.2f} %" if np.isfinite(share) else "-"
 
 
 def _pictures(results: Sequence[SlideEvaluation]) -> tuple[list[dict[str, str]], list[dict[str, str]]]:

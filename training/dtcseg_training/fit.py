@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.tensorboard import SummaryWriter
 
 from dtcseg.network.model import LOOK_PX, Look, Screen
 from dtcseg_training.augment import Augment
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
+    from torch.utils.tensorboard import SummaryWriter
 
     from dtcseg_training.fields import Lesson
 
@@ -201,7 +201,7 @@ def _fit(
         state.load(keep)
         average.steps = int(state.values["steps"])
     start = time.monotonic()
-    log = SummaryWriter(str(keep.with_suffix(".log"))) if keep is not None else None
+    log = _curves(keep.with_suffix(".log")) if keep is not None else None
     for epoch in range(int(state.values["epochs"]), settings.epochs):
         if epoch - state.values["best_epoch"] > settings.patience:
             _log.info("%s ends early: best after epoch %d", type(network).__name__, state.values["best_epoch"])
@@ -288,6 +288,12 @@ def _look_example(
     if rng is not None:
         crop, masks = _augment()(crop, masks, rng)
     return np.ascontiguousarray(crop), np.ascontiguousarray(masks), int(lesson.calls[index])
+
+
+def _curves(folder: Path) -> SummaryWriter:
+    from torch.utils.tensorboard import SummaryWriter  # slow to import, and noisy where TensorFlow is installed
+
+    return SummaryWriter(str(folder))
 
 
 @cache
