@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from dtcseg_training.simulate.canvas import Canvas, FloatArray, Patch, Shape, blob
 from dtcseg_training.simulate.leukocytes import (
@@ -25,6 +26,9 @@ from dtcseg_training.simulate.leukocytes import (
 )
 
 TEXTURES = ("granular", "fibrillar", "ring", "dotted", "solid", "patchy")
+_TEXTURE_SHARES = (0.24, 0.2, 0.12, 0.1, 0.18, 0.16)
+UNSEEN_TEXTURES = ("whorled", "honeycomb", "shaded")
+"""Kept for slides that weights are judged on; nothing learns from them."""
 TUMOUR = ("tumour_single", "tumour_pair", "tumour_cluster")
 UNINTERPRETABLE = ("degenerate_smear", "degenerate_ghost", "apoptotic")
 HAEMATOPOIETIC = ("hc_even", "hc_vacuolar", "hc_paranuclear", "plasma_reactive", "granulocyte_reactive")
@@ -39,7 +43,7 @@ class Style:
     od : float
         Mean optical density of the chromogen over the cell (relative signal in fluorescence).
     texture : str
-        One of `TEXTURES`.
+        One of `TEXTURES` or `UNSEEN_TEXTURES`.
     cover : float
         Share of the stain that also lies over the nucleus.
     diameter_um : float
@@ -60,11 +64,11 @@ class Style:
     roughness: float
 
 
-def draw_style(rng: np.random.Generator, strength: float, *, cluster: bool) -> Style:
+def draw_style(rng: np.random.Generator, strength: float, *, cluster: bool, textures: tuple[str, ...] = ()) -> Style:
     """Draw the look of one tumour cell or cluster.
 
     Diameter 12 to 45 µm, mostly 15 to 30; mean chromogen density 0.15 (faint) to 2 (black) around the laboratory's own
-    `strength`.
+    `strength`. The texture is one of `textures`, or of `TEXTURES` when none are given.
     """
     diameter = float(np.clip(np.exp(rng.normal(np.log(18 if cluster else 20), 0.28)), 12, 45))
     nucleus = max(diameter * rng.uniform(0.48, 0.82), min(9.5, 0.82 * diameter))
@@ -74,7 +78,7 @@ def draw_style(rng: np.random.Generator, strength: float, *, cluster: bool) -> S
         cover = max(cover, 0.4)  # a small nucleus left free would be a haematopoietic cell
     return Style(
         od=od,
-        texture=str(rng.choice(TEXTURES, p=[0.24, 0.2, 0.12, 0.1, 0.18, 0.16])),
+        texture=str(rng.choice(textures) if textures else rng.choice(TEXTURES, p=_TEXTURE_SHARES)),
         cover=cover,
         diameter_um=diameter,
         nucleus_ratio=nucleus / diameter,
@@ -100,11 +104,37 @@ def stain_texture(patch: Patch, texture: str, depth: FloatArray, radius: float, 
     elif texture == "dotted":
         dots = patch.noise("coarse" if rng.random() < 0.5 else "mid", rng)
         amount = np.float32(0.3) + np.maximum(dots - np.float32(0.7), 0) * np.float32(2.2) + 0.2 * np.maximum(fine, 0)
+    elif texture in UNSEEN_TEXTURES:
+        amount = _unseen_texture(patch, texture, radius, rng)
     elif texture == "patchy":
         amount = np.maximum(0.8 + 0.75 * patch.noise("large", rng) + 0.25 * mid, 0.08)
     else:
         amount = np.float32(1.0) + np.float32(0.12) * mid + np.float32(0.06) * fine
     return amount
+
+
+def _unseen_texture(patch: Patch, texture: str, radius: float, rng: np.random.Generator) -> FloatArray:
+    """Textures made by other means than grains of noise: bundles around a pole, a net of vesicles, one dark side."""
+    x, y = patch.x_um - patch.x_um.mean(), patch.y_um - patch.y_um.mean()
+    angle = rng.random() * 2 * np.pi
+    amount: FloatArray
+    if texture == "whorled":
+        pole = rng.uniform(-0.5, 0.5, 2) * radius
+        away = np.hypot(x - np.float32(pole[0]), y - np.float32(pole[1]))
+        turn = np.arctan2(y - np.float32(pole[1]), x - np.float32(pole[0]))
+        phase = away * np.float32(2 * np.pi / rng.uniform(1.6, 3.0)) + int(rng.integers(1, 4)) * turn
+        amount = np.float32(0.75) + np.float32(0.5) * np.sin(phase + np.float32(1.3) * patch.noise("large", rng))
+    elif texture == "honeycomb":
+        number = int(np.clip(radius**2 / rng.uniform(1.5, 4.0), 8, 120))
+        middles = rng.uniform(-1.3 * radius, 1.3 * radius, (number, 2))
+        places = np.stack(np.broadcast_arrays(x, y), axis=-1).reshape(-1, 2)
+        near = cKDTree(middles).query(places, k=2)[0]
+        walls = np.exp(-(((near[:, 1] - near[:, 0]) / rng.uniform(0.6, 1.2)) ** 2)).reshape(patch.shape)
+        amount = (np.float32(0.3) + np.float32(1.2) * walls).astype(np.float32)
+    else:
+        along = (x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle))) / np.float32(radius)
+        amount = np.clip(np.float32(0.9) + np.float32(rng.uniform(0.5, 1.0)) * along, 0.05, 2.0)
+    return np.maximum(amount * (1 + np.float32(0.1) * patch.noise("fine", rng)), np.float32(0.05))
 
 
 def paint_stain(patch: Patch, amount: FloatArray, inside: FloatArray, od: float, number: int) -> float:

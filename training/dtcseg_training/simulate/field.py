@@ -212,7 +212,9 @@ class Scene:
         if kind in ORDINARY:
             return ORDINARY[kind](canvas, kind, x, y, rng, look, 0 if kind in NOT_COUNTED else number)
         if kind in TUMOUR:
-            style = draw_style(np.random.default_rng(item.style_seed), od, cluster=item.cluster > 0)
+            style = draw_style(
+                np.random.default_rng(item.style_seed), od, cluster=item.cluster > 0, textures=self.spec.textures
+            )
             return draw_tumour(canvas, x, y, rng, look, number, style)
         if kind in UNINTERPRETABLE:
             return draw_uninterpretable(canvas, kind, x, y, rng, look, number, od)

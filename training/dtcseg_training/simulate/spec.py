@@ -190,6 +190,8 @@ class FieldSpec:
         Of the nucleated cells.
     counts : tuple of (kind, number)
         Special objects with their centre in the field: kinds of `cytokeratin` and `artefacts`.
+    textures : tuple of str
+        Of the cytokeratin of tumour cells; none means the usual ones.
     """
 
     stain: Stain = "new_fuchsin"
@@ -202,6 +204,7 @@ class FieldSpec:
     overlap: float = 0.15
     composition: tuple[tuple[str, float], ...] = tuple(COMPOSITION.items())
     counts: tuple[tuple[str, int], ...] = ()
+    textures: tuple[str, ...] = ()
     staining: Staining = field(default_factory=Staining)
     optics: Optics = field(default_factory=Optics)
     camera: Camera = field(default_factory=Camera)

@@ -18,6 +18,8 @@ from dtcseg_training.simulate.spec import FieldSpec, draw_spec
 if TYPE_CHECKING:
     from dtcseg_training.simulate.truth import Truth
 
+COVERED = 0.62
+"""Share of a slide's picture that its spots take up."""
 SLIDES_COLUMNS = ("file", "patient", "timepoint", "role", "stain", "mpp")
 # Objects per 10^6 nucleated cells on an ordinary positive slide: review loads of automated systems are some tens of
 # candidates per 10^6, tumour cells a handful.
@@ -85,7 +87,12 @@ def draw_slide_spec(
         Several tumour cells and mimics a mm², else a handful per 10^6 cells.
     """
     spec = draw_spec(rng, stain=stain, mpp_um=mpp_um, size_px=size_px, enriched=enriched)
-    covered = 0.62 * spec.area_mm2
+    return replace(spec, counts=draw_counts(rng, spec, enriched=enriched))
+
+
+def draw_counts(rng: np.random.Generator, spec: FieldSpec, *, enriched: bool) -> tuple[tuple[str, int], ...]:
+    """Draw how many special objects of each kind lie on a whole slide (`FieldSpec.counts`)."""
+    covered = COVERED * spec.area_mm2
     scale = covered if enriched else covered * spec.density_per_mm2 * 1e-6
     rates = PER_MM2 if enriched else PER_MILLION
     counts = []
@@ -93,7 +100,7 @@ def draw_slide_spec(
         if kind == "plasma_reactive" and spec.stain in ("aec", "dab"):
             continue  # direct reactivity with alkaline phosphatase only, Borgen 1998
         counts.append((kind, int(rng.poisson(rate * scale * np.exp(rng.normal(0, 0.3))))))
-    return replace(spec, counts=tuple((kind, number) for kind, number in counts if number))
+    return tuple((kind, number) for kind, number in counts if number)
 
 
 def write_slides_csv(path: Path, entries: Iterable[Entry]) -> None:

@@ -1,0 +1,138 @@
+"""Slides that weights are judged on: three families with known truth, none of it ever learned from.
+
+python -m dtcseg_training.families OUT --family own
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from dtcseg.cells import STAINS
+from dtcseg.parallel import cores
+from dtcseg_training.simulate.cytokeratin import TUMOUR, UNSEEN_TEXTURES
+from dtcseg_training.simulate.slides import write_slide
+from dtcseg_training.simulate.spec import FieldSpec, Vector, draw_spec
+from dtcseg_training.simulate.study import COVERED, PER_MILLION, Entry, draw_counts, write_slides_csv
+from dtcseg_training.simulate.truth import truth_paths
+
+CELLS = 50_000
+"""Nucleated cells a slide, about: 40 slides hold two million."""
+_TUMOUR_FACTOR = 36
+"""Tumour cells for each one of an ordinary slide, so that 40 slides hold some 400; mimics and dirt stay as common."""
+_SEED = 7_000_000
+_MPP_UM = ((0.25, 0.35, 0.5, 0.65, 0.85), (0.05, 0.15, 0.5, 0.2, 0.1))
+_SHIFTED_MPP_UM = ((0.2, 0.5, 0.95, 1.1), (0.1, 0.3, 0.3, 0.3))
+
+
+def _own(rng: np.random.Generator, spec: FieldSpec) -> FieldSpec:
+    """Laboratories as the training draws them."""
+    return spec
+
+
+def _shifted(rng: np.random.Generator, spec: FieldSpec) -> FieldSpec:
+    """Laboratories the training never draws: each factor leaves its range on two slides in three."""
+    far = rng.random(6) < 2 / 3
+    staining, optics, camera = spec.staining, spec.optics, spec.camera
+    if far[0]:
+        staining = replace(
+            staining, hematoxylin=_away(rng, staining.hematoxylin), chromogen=_away(rng, staining.chromogen)
+        )
+    if far[1]:
+        light = rng.random() < 0.5
+        staining = replace(
+            staining,
+            ck_od=float(rng.uniform(0.2, 0.25) if light else rng.uniform(1.4, 1.9)),
+            nuclear_od=float(rng.uniform(0.15, 0.2) if light else rng.uniform(1.3, 1.7)),
+        )
+    if far[2]:
+        optics = replace(optics, blur_um=float(rng.uniform(0.75, 1.3)))
+    if far[3]:
+        camera = replace(camera, jpeg_quality=int(rng.integers(25, 40)), jpeg_subsampling="420")
+    density = float(rng.choice([rng.uniform(200, 300), rng.uniform(5000, 6500)])) if far[4] else spec.density_per_mm2
+    textures = UNSEEN_TEXTURES if far[5] else ()
+    return replace(spec, staining=staining, optics=optics, camera=camera, density_per_mm2=density, textures=textures)
+
+
+def _away(rng: np.random.Generator, vector: Vector) -> Vector:
+    """Turn a stain vector by 7 to 9 degrees; the training turns by 4 to 5 (one standard deviation)."""
+    unit = np.array(vector) / np.linalg.norm(vector)
+    across = np.cross(unit, rng.normal(size=3))
+    across /= np.linalg.norm(across)
+    angle = np.radians(rng.uniform(7, 9))
+    moved = np.maximum(np.cos(angle) * unit + np.sin(angle) * across, 0.02)
+    r, g, b = (float(v) for v in moved / np.linalg.norm(moved))
+    return r, g, b
+
+
+FAMILIES: dict[str, Callable[[np.random.Generator, FieldSpec], FieldSpec]] = {
+    "own": _own,
+    "shifted": _shifted,
+    "mimics": _own,
+}
+"""Laboratories as in training with mimics as rare as they are; other laboratories; a mimic for every tumour cell."""
+
+
+def make_family(out: Path, family: str, *, slides: int = 40, cells: int = CELLS, processes: int = 1) -> None:
+    """Make the slides of a family that are still missing, and its `slides.csv`.
+
+    Parameters
+    ----------
+    out : Path
+    family : str
+        One of `FAMILIES`.
+    slides, cells : int
+        Number of slides, and of nucleated cells on each, about. A family of fewer slides is the beginning of a larger.
+    processes : int
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    n = range(slides)
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        write_slides_csv(out / "slides.csv", pool.map(_make, [out] * slides, [family] * slides, n, [cells] * slides))
+
+
+def _make(out: Path, family: str, index: int, cells: int) -> Entry:
+    stain = STAINS[index % len(STAINS)]
+    rng = np.random.default_rng([_SEED, list(FAMILIES).index(family), index])
+    mpps, shares = _SHIFTED_MPP_UM if family == "shifted" else _MPP_UM
+    mpp_um = float(rng.choice(mpps, p=shares))
+    spec = FAMILIES[family](rng, draw_spec(rng, stain=stain, mpp_um=mpp_um, enriched=False))
+    area_mm2 = cells / (COVERED * spec.density_per_mm2)
+    if family == "mimics":
+        area_mm2 = min(area_mm2, 4.0)
+    elif mpp_um < 0.3:
+        area_mm2 = min(area_mm2, 8.0)  # fine pixels take long to draw
+    side = round(1000 * np.sqrt(area_mm2) / mpp_um)
+    spec = replace(spec, size_px=(side, side))
+    counts = draw_counts(rng, spec, enriched=family == "mimics")
+    if family != "mimics":
+        scale = COVERED * spec.area_mm2 * spec.density_per_mm2 * 1e-6 * _TUMOUR_FACTOR
+        tumour = tuple((kind, int(rng.poisson(scale * PER_MILLION[kind]))) for kind in TUMOUR)
+        counts = tumour + tuple((kind, number) for kind, number in counts if kind not in TUMOUR)
+    spec = replace(spec, counts=counts)
+    name = f"{family}_{index + 1:03d}_{stain}.ome.tif"
+    seed = int(rng.integers(0, 2**62))
+    if not truth_paths(out / name)[0].exists():
+        write_slide(out / name, spec, seed)
+    return Entry(name, f"{family}-{index + 1:03d}", "", "sample", stain, mpp_um)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Make a family; see the module's text for the call."""
+    parser = argparse.ArgumentParser(description="Make slides with known truth to judge weights on.")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--family", choices=list(FAMILIES), required=True)
+    parser.add_argument("--slides", type=int, default=40)
+    parser.add_argument("--cells", type=int, default=CELLS, help="nucleated cells a slide, about")
+    options = parser.parse_args(arguments)
+    make_family(options.out, options.family, slides=options.slides, cells=options.cells, processes=cores())
+
+
+if __name__ == "__main__":
+    main()
