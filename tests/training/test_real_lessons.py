@@ -5,6 +5,7 @@ import pytest
 from dtcseg_training.mine import mine_real_lesson
 from dtcseg_training.real import SOURCES, TRAINABLE, real_fields
 from dtcseg_training.real_lessons import real_lesson
+from scipy.ndimage import maximum_filter
 
 from dtcseg.network.model import LOOK_CLASSES
 from dtcseg.network.weights import resolve
@@ -35,15 +36,23 @@ def test_images_kept_back_stay_the_same_third(shared_data):
 
 
 def test_a_real_lesson_has_its_nuclei_under_their_centres(shared_data):
-    lessons = [real_lesson(shared_data, 7, index) for index in range(8)]
-    np.testing.assert_array_equal(real_lesson(shared_data, 7, 6).planes, lessons[6].planes)
+    lessons = [real_lesson(7, index, shared_data) for index in range(8)]
+    np.testing.assert_array_equal(real_lesson(7, 6, shared_data).planes, lessons[6].planes)
     assert sum(len(lesson.nuclei) for lesson in lessons) > 400
     for lesson in lessons:
         nuclear = lesson.planes[0].astype(np.float32)
         x, y = np.clip(np.round(lesson.nuclei).astype(int), 0, 263).T
         assert np.median(nuclear[y, x]) > np.median(nuclear) + 0.15
-        assert not len(lesson.tumour)
-        assert not len(lesson.other)
+    for name in ("tumour", "other"):
+        strongest = []
+        for lesson in lessons:
+            ck = maximum_filter(lesson.planes[1].astype(np.float32), 9)
+            x, y = np.clip(np.round(getattr(lesson, name)).astype(int), 0, 263).T
+            strongest.extend(ck[y, x] - np.median(ck))
+        assert len(strongest) > 10
+        assert np.median(strongest) > 0.2
+    calls = np.concatenate([lesson.calls for lesson in lessons])
+    assert set(calls) == set(range(len(LOOK_CLASSES)))
 
 
 def test_nothing_mined_on_real_images_is_a_tumour_cell(shared_data):

@@ -195,6 +195,23 @@ def field_lesson(field: Field, rng: np.random.Generator) -> Lesson:
     zoom = float(np.exp(rng.uniform(-0.06, 0.06)))  # cells seen larger or smaller than they are
     grid = plan_grid(slide, field.mpp_um * zoom, SCREEN_MPP_UM)
     planes = read_planes(slide, grid, profile, 0, 0, grid.width_px, grid.height_px)
+    nuclei, tumour, other = centres_of(field, grid)
+    crops, masks, calls = object_crops(field, slide, profile, plan_grid(slide, field.mpp_um * zoom, LOOK_MPP_UM), rng)
+    return Lesson(
+        planes=planes.astype(np.float16),
+        nuclei=nuclei,
+        tumour=tumour,
+        other=other,
+        crops=crops,
+        masks=masks,
+        calls=calls,
+    )
+
+
+def centres_of(
+    field: Field, grid: WorkingGrid
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Centres (N, 2) of the nucleated cells, the tumour cells and the other CK+ objects, in working pixels."""
     nuclei = [
         (c.nucleus_x_px, c.nucleus_y_px) if np.isfinite(c.nucleus_x_px) else (c.x_px, c.y_px)
         for c in field.cells
@@ -202,16 +219,7 @@ def field_lesson(field: Field, rng: np.random.Generator) -> Lesson:
     ]
     tumour = [(c.x_px, c.y_px) for c in field.cells if c.call == "tumour"]
     other = [(c.x_px, c.y_px) for c in field.cells if c.call not in ("", "tumour")]
-    crops, masks, calls = _crops(field, slide, profile, plan_grid(slide, field.mpp_um * zoom, LOOK_MPP_UM), rng)
-    return Lesson(
-        planes=planes.astype(np.float16),
-        nuclei=_to_working(nuclei, grid),
-        tumour=_to_working(tumour, grid),
-        other=_to_working(other, grid),
-        crops=crops,
-        masks=masks,
-        calls=calls,
-    )
+    return _to_working(nuclei, grid), _to_working(tumour, grid), _to_working(other, grid)
 
 
 def _to_working(centres: list[tuple[float, float]], grid: WorkingGrid) -> npt.NDArray[np.float32]:
@@ -219,7 +227,7 @@ def _to_working(centres: list[tuple[float, float]], grid: WorkingGrid) -> npt.ND
     return ((points + 0.5) / grid.downsample - 0.5).astype(np.float32)
 
 
-def _crops(
+def object_crops(
     field: Field, slide: Slide, profile: Profile, grid: WorkingGrid, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
     """Crops of every CK+ object, and of ordinary cells (called haematopoietic) and empty places (artefact)."""

@@ -1,16 +1,19 @@
-"""Lessons from real images: their nuclei are the target, and nothing on them is cytokeratin-positive."""
+"""Lessons from real images: their nuclei, and simulated CK+ cells laid among them; nothing else on them is CK+."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dtcseg.network.model import SCREEN_MPP_UM
+from dtcseg.network.model import LOOK_MPP_UM, SCREEN_MPP_UM
 from dtcseg.screen import read_planes
+from dtcseg.stain.brightfield import BrightfieldProfile
 from dtcseg.working import plan_grid
-from dtcseg_training.fields import Lesson, draw_profile, no_crops
+from dtcseg_training.composite import composite_field
+from dtcseg_training.fields import ArraySlide, Lesson, centres_of, draw_profile, no_crops, object_crops
 from dtcseg_training.real import TRAINABLE, real_fields
 
 if TYPE_CHECKING:
@@ -32,45 +35,69 @@ _SHARES = {
 """How often each set is drawn: marrow most for its number, the large sets for their variety."""
 BRIGHTFIELD_SHARES = {"marrow_cells_brightfield": 0.3, "tissue_purple": 0.3, "smears": 0.4}
 """How often each set is drawn for what might be taken for cytokeratin (`mine_real_lesson`)."""
+_COMPOSITES = 0.5
+"""Share of the images that get CK+ cells; the others stay as negatives."""
 _ZOOM = 0.2
 """Pixel sizes are assumed, not known: cells are shown larger and smaller by as much (log scale, half range)."""
 
 
-def real_lesson(folder: Path, seed: int, index: int) -> Lesson:
-    """Fill a lesson with images of one kind (brightfield or fluorescence) that may be learned from, side by side.
+def real_lesson(seed: int, index: int, folder: Path) -> Lesson:
+    """Fill a lesson with images that may be learned from, side by side; into half of them CK+ cells are laid.
 
     Parameters
     ----------
-    folder : Path
-        `shared/data`.
     seed, index : int
         The same numbers give the same lesson.
+    folder : Path
+        `shared/data`.
     """
     rng = np.random.default_rng([seed, index])
     planes = np.zeros((3, _SIDE_PX, _SIDE_PX), np.float16)
-    nuclei: list[npt.NDArray[np.float64]] = []
+    parts: list[Lesson] = []
     left = top = shelf = 0
     while top < _SIDE_PX:
-        part, centres = _one(folder, rng)
-        width, height = min(part.shape[2], _SIDE_PX - left), min(part.shape[1], _SIDE_PX - top)
-        planes[:, top : top + height, left : left + width] = part[:, :height, :width]
-        inside = (centres[:, 0] < width - 0.5) & (centres[:, 1] < height - 0.5)
-        nuclei.append(centres[inside] + (left, top))
+        part = _one(folder, rng)
+        width, height = min(part.planes.shape[2], _SIDE_PX - left), min(part.planes.shape[1], _SIDE_PX - top)
+        planes[:, top : top + height, left : left + width] = part.planes[:, :height, :width]
+        centres = [_moved(c, width, height, left, top) for c in (part.nuclei, part.tumour, part.other)]
+        parts.append(replace(part, nuclei=centres[0], tumour=centres[1], other=centres[2]))
         left, shelf = left + width, max(shelf, height)
         if left >= _SIDE_PX - 8:
             left, top, shelf = 0, top + shelf, 0
-    nothing = np.zeros((0, 2), np.float32)
-    crops, masks, calls = no_crops()
-    return Lesson(planes, np.concatenate(nuclei).astype(np.float32), nothing, nothing, crops, masks, calls)
+    joined = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("nuclei", "tumour", "other", "crops", "masks", "calls")
+    }
+    return Lesson(planes=planes, **joined)
 
 
-def _one(folder: Path, rng: np.random.Generator) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-    """Planes of one image at a random zoom, and its nuclei in their pixels."""
-    field, zoomed_um = draw_real_field(folder, rng, _SHARES)
-    grid = plan_grid(field.slide, zoomed_um, SCREEN_MPP_UM)
-    planes = read_planes(field.slide, grid, real_profile(field, rng), 0, 0, grid.width_px, grid.height_px)
-    assert field.centres is not None
-    return planes, (field.centres + 0.5) / grid.downsample - 0.5
+def _moved(centres: npt.NDArray[np.float32], width: int, height: int, left: int, top: int) -> npt.NDArray[np.float32]:
+    """Centres in the part of an image that is shown, moved to where it is shown."""
+    inside = (centres[:, 0] < width - 0.5) & (centres[:, 1] < height - 0.5)
+    return centres[inside] + np.array((left, top), np.float32)
+
+
+def _one(folder: Path, rng: np.random.Generator) -> Lesson:
+    """Prepare one image at a random zoom."""
+    field, mpp_um = draw_real_field(folder, rng, _SHARES)
+    profile = real_profile(field, rng)
+    if rng.random() < _COMPOSITES:
+        hematoxylin = profile.hematoxylin if isinstance(profile, BrightfieldProfile) else None
+        laid = composite_field(field, mpp_um, hematoxylin, rng)
+        slide = ArraySlide(laid.image, mpp_um, laid.channels)
+        profile = draw_profile(laid.image, laid.channels, mpp_um, rng, laid.ck_labels > 0)
+        grid = plan_grid(slide, mpp_um, SCREEN_MPP_UM)
+        nuclei, tumour, other = centres_of(laid, grid)
+        crops, masks, calls = object_crops(laid, slide, profile, plan_grid(slide, mpp_um, LOOK_MPP_UM), rng)
+    else:
+        slide = field.slide
+        grid = plan_grid(slide, mpp_um, SCREEN_MPP_UM)
+        assert field.centres is not None
+        nuclei = ((field.centres + 0.5) / grid.downsample - 0.5).astype(np.float32)
+        tumour = other = np.zeros((0, 2), np.float32)
+        crops, masks, calls = no_crops()
+    planes = read_planes(slide, grid, profile, 0, 0, grid.width_px, grid.height_px)
+    return Lesson(planes.astype(np.float16), nuclei, tumour, other, crops, masks, calls)
 
 
 def draw_real_field(folder: Path, rng: np.random.Generator, shares: dict[str, float]) -> tuple[RealField, float]:

@@ -49,8 +49,8 @@ class Plan:
     lessons, held_out, mined, mined_held_out : int
         Fields of each kind.
     real, mined_real : int
-        Lessons of real images, for the screen (`real_lesson`) and for the look (`mine_real_lesson`); they need the
-        folder of `real.shared_data`.
+        Lessons of real images, with CK+ cells laid into half of them (`real_lesson`), and of what the screen takes for
+        a candidate on them (`mine_real_lesson`); they need the folder of `real.shared_data`.
     screen_epochs, look_epochs, mined_epochs : int
         The look learns first from true objects, then (mined) from what the screen proposes.
     start : str
@@ -89,6 +89,9 @@ def train(out: Path, work: Path, plan: Plan) -> WeightsInfo:
     processes = cores()
     for kind in ("held_out", "lessons"):
         make_lessons(_folder(work, kind), seed=_SEEDS[kind], count=plan.count(kind), processes=processes)
+    if plan.real:
+        real = partial(real_lesson, folder=_real_folder())
+        make_lessons(work / "lessons", seed=_SEEDS["real"], count=plan.real, processes=processes, make=real)
     _beside(work, plan, (_fit_screen, _fit_first_look))
     first = work / "first.safetensors"
     save(first, _load(work / "screen.safetensors")[0], _load(work / "look.safetensors")[1], _draft_card())
@@ -135,17 +138,11 @@ def _fit_screen(work: Path, plan: Plan, threads: int) -> None:
     if out.exists():
         return
     _prepare(threads)
-    lessons = _lessons(work, plan, "lessons", "screen")
-    lessons += _real_lessons(plan)
+    lessons = _lessons(work, plan, "lessons", "screen") + _lessons(work, plan, "real", "screen")
     held_out = _lessons(work, plan, "held_out", "screen")
     settings = FitSettings(plan.screen_epochs, 16, 1.5e-3 if plan.start else 2e-3, device=plan.device)
     start = _load(plan.start)[0] if plan.start else None
     save(out, fit_screen(lessons, held_out, settings, start, keep=work / "screen.state"), Look(), _draft_card())
-
-
-def _real_lessons(plan: Plan) -> list[Lesson]:
-    folder = _real_folder() if plan.real else Path()
-    return [real_lesson(folder, _SEEDS["real"], index) for index in range(plan.real)]
 
 
 def _real_folder() -> Path:
@@ -163,7 +160,7 @@ def _fit_first_look(work: Path, plan: Plan, threads: int) -> None:
     if out.exists():
         return
     _prepare(threads)
-    lessons = _lessons(work, plan, "lessons", "look")
+    lessons = _lessons(work, plan, "lessons", "look") + _lessons(work, plan, "real", "look")
     held_out = _lessons(work, plan, "held_out", "look")
     settings = FitSettings(plan.look_epochs, 32, 1.2e-3 if plan.start else 1.5e-3, device=plan.device)
     start = _load(plan.start)[1] if plan.start else None
@@ -177,7 +174,7 @@ def _fit_second_look(work: Path, plan: Plan) -> None:
     _prepare(cores())
     replayed = replace(plan, lessons=int(_REPLAYED * plan.lessons))
     lessons = _lessons(work, replayed, "lessons", "look") + _lessons(work, plan, "mined", "look")
-    lessons += _lessons(work, plan, "mined_real", "look")
+    lessons += _lessons(work, plan, "mined_real", "look") + _lessons(work, plan, "real", "look")
     held_out = _lessons(work, plan, "mined_held_out", "look")
     settings = FitSettings(plan.mined_epochs, 32, 1.2e-3, seed=2, device=plan.device)
     look = fit_look(lessons, held_out, settings, _load(work / "look.safetensors")[1], keep=work / "second.state")
