@@ -27,6 +27,8 @@ _NUCLEUS_NEAR_PX = 4.0
 _CANDIDATE_NEAR_PX = 8.0
 _LOST = 0.01
 """Share of the tumour cells that the screen sees at all which the candidate threshold may cost."""
+_TUMOUR_THRESHOLD = 0.5
+"""A call says more likely than not. (The threshold of the best F1 says how common tumour cells were in the lessons.)"""
 _HALO_PX = 8
 
 
@@ -69,7 +71,7 @@ def calibrate(screen: Screen, look: Look, lessons: Sequence[Lesson], mined: Sequ
         candidates.append(found[1])
     nucleus_threshold, relative_sd, nuclear = _nucleus_threshold(nuclei, lessons)
     candidate_threshold, candidate_recall = _candidate_threshold(candidates, lessons)
-    temperature, tumour_threshold, called = _calls(look, mined)
+    temperature, called = _calls(look, mined)
     area_mm2 = sum(lesson.planes.shape[1] * lesson.planes.shape[2] for lesson in lessons) * 1e-6
     kept = sum(int((c[:, 2] >= candidate_threshold).sum()) for c in candidates)
     figures = {
@@ -83,7 +85,7 @@ def calibrate(screen: Screen, look: Look, lessons: Sequence[Lesson], mined: Sequ
     return Calibration(
         nucleus_threshold,
         candidate_threshold,
-        tumour_threshold,
+        _TUMOUR_THRESHOLD,
         temperature,
         relative_sd,
         cast("dict[str, object]", figures),
@@ -158,8 +160,8 @@ def matches(found: npt.NDArray[np.floating[Any]], true: npt.NDArray[np.floating[
     return len(used_true)
 
 
-def _calls(look: Look, lessons: Sequence[Lesson]) -> tuple[float, float, dict[str, object]]:
-    """Fit the temperature by likelihood, then take the tumour threshold of the best F1."""
+def _calls(look: Look, lessons: Sequence[Lesson]) -> tuple[float, dict[str, object]]:
+    """Fit the temperature by likelihood; then what the calls are worth."""
     window = np.s_[:, :, LOOK_MARGIN_PX : LOOK_MARGIN_PX + LOOK_PX, LOOK_MARGIN_PX : LOOK_MARGIN_PX + LOOK_PX]
     logits, overlap = [], []
     for lesson in lessons:
@@ -177,15 +179,10 @@ def _calls(look: Look, lessons: Sequence[Lesson]) -> tuple[float, float, dict[st
     temperature = float(grid[int(np.argmin(losses))])
     probability = (scores / temperature).softmax(1)[:, LOOK_CLASSES.index("tumour")].numpy()
     is_tumour = truth.numpy() == LOOK_CLASSES.index("tumour")
-    thresholds = np.linspace(0.2, 0.8, 61)
-    f1 = [_f1(probability >= t, is_tumour) for t in thresholds]
-    plateau = thresholds[np.asarray(f1) >= max(f1) - 0.002]
-    threshold = float(np.median(plateau))
-    called = probability >= threshold
+    called = probability >= _TUMOUR_THRESHOLD
     ious = np.concatenate(overlap)
     return (
         round(temperature, 4),
-        round(threshold, 3),
         {
             "call_f1_tumour": round(_f1(called, is_tumour), 4),
             "call_recall_tumour": round(float(called[is_tumour].mean()), 4),
