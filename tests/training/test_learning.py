@@ -131,7 +131,7 @@ def test_weights_are_made_by_one_command(tmp_path, monkeypatch):
     )
     info = train(tmp_path / "new.safetensors", tmp_path / "work", plan)
     assert info.card.parent == resolve("dtcseg-1").sha256
-    assert 0.08 <= info.card.candidate_threshold <= 0.4
+    assert 0.01 <= info.card.candidate_threshold <= 0.4
     load(info)
     monkeypatch.setattr("dtcseg_training.train.fit_look", lambda *_, **__: pytest.fail("fitted again"))
     again = train(tmp_path / "again.safetensors", tmp_path / "work", plan)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float32]
 
-_LEAST = 0.03
+_LEAST = 0.003
 _NUCLEUS_NEAR_PX = 4.0
 _CANDIDATE_NEAR_PX = 8.0
 _LOST = 0.01
@@ -143,7 +143,7 @@ def _candidate_threshold(found: Sequence[FloatArray], lessons: Sequence[Lesson])
             best.append(float(candidates[near, 2].max()) if near.any() else 0.0)
     scores = np.sort(np.asarray(best or [1.0]))
     seen = scores[scores > 0] if (scores > 0).any() else np.ones(1)
-    threshold = float(np.clip(seen[int(_LOST * len(seen))], 0.05, 0.4))
+    threshold = float(np.clip(seen[int(_LOST * len(seen))], 0.01, 0.4))
     return round(threshold, 4), float((scores >= threshold).mean())
 
 

@@ -35,6 +35,8 @@ _USUAL_ERROR, _LARGE_ERROR = 0.008, 0.03
 """Errors of the parts of an estimated stain vector: about what is seen on simulated slides, and what might happen."""
 _PLACES = 24
 _FIELD_UM = 264
+_DIRTY = 5.0
+"""A fifth of the fields hold as many times the usual dirt: what lies over an ordinary cell is the worst of mimics."""
 
 
 class ArraySlide(Slide):
@@ -182,7 +184,8 @@ def draw_field(rng: np.random.Generator) -> Field:
     """Render a field of a random laboratory, at a random pixel size, rich in what is rare."""
     mpp_um = float(rng.choice([0.25, 0.35, 0.5, 0.65, 0.85, 1.05], p=[0.08, 0.10, 0.58, 0.08, 0.08, 0.08]))
     side = round(_FIELD_UM / mpp_um)
-    spec = draw_spec(rng, mpp_um=mpp_um, size_px=(side, side), enriched=bool(rng.random() < 0.65))
+    dirt = _DIRTY if rng.random() < 0.2 else 1.0
+    spec = draw_spec(rng, mpp_um=mpp_um, size_px=(side, side), enriched=bool(rng.random() < 0.65), dirt=dirt)
     if rng.random() < 0.6:  # rare things are what there is most to learn about
         spec = replace(spec, counts=tuple((kind, 2 * number) for kind, number in spec.counts))
     return render_field(spec, rng)

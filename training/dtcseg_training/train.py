@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _SEEDS = {"lessons": 1, "held_out": 2, "mined": 3, "mined_held_out": 4, "real": 5, "mined_real": 6}
-_MINING_THRESHOLD = 0.1
+_MINING_THRESHOLD = 0.03
 """Least screening probability of a crop in the mined lessons: a little below what scoring will ask for."""
 _REPLAYED = 0.4
 """Share of the first lessons that is learned again beside the mined ones, so that nothing is forgotten."""

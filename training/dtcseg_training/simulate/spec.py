@@ -224,6 +224,7 @@ def draw_spec(
     mpp_um: float | None = None,
     size_px: tuple[int, int] = (512, 512),
     enriched: bool = True,
+    dirt: float = 1.0,
 ) -> FieldSpec:
     """Draw a laboratory, a scanner and a field at random.
 
@@ -237,6 +238,8 @@ def draw_spec(
     size_px : (int, int)
     enriched : bool
         Fields full of tumour cells and mimics, else next to none, as on real slides.
+    dirt : float
+        How many times the usual number of fibres, squames, precipitates and the like to expect.
     """
     stain = stain or STAINS[int(rng.integers(len(STAINS)))]
     mpp_um = mpp_um or float(np.exp(rng.uniform(np.log(0.2), np.log(0.8))))
@@ -256,7 +259,7 @@ def draw_spec(
         fluorescence=_draw_fluorescence(rng),
         look=_draw_look(rng, stain),
     )
-    return replace(spec, counts=_draw_counts(rng, spec, enriched))
+    return replace(spec, counts=_draw_counts(rng, spec, enriched, dirt))
 
 
 def _turned(rng: np.random.Generator, vector: Vector, degrees: float) -> Vector:
@@ -373,12 +376,13 @@ _EXPECTED: dict[str, tuple[float, float]] = {
 }
 
 
-def _draw_counts(rng: np.random.Generator, spec: FieldSpec, enriched: bool) -> tuple[tuple[str, int], ...]:
+def _draw_counts(rng: np.random.Generator, spec: FieldSpec, enriched: bool, dirt: float) -> tuple[tuple[str, int], ...]:
     area = np.clip(spec.area_mm2 / 0.0655, 0.2, 4.0)
     crowd = float(rng.choice([0.0, 0.6, 1.0, 1.6], p=[0.08, 0.3, 0.42, 0.2])) if enriched else 1.0
     counts = []
     for kind, (rich, plain) in _EXPECTED.items():
         if kind == "plasma_reactive" and spec.stain not in ("new_fuchsin", "fast_red", "if"):
             continue  # direct reactivity with alkaline phosphatase, Borgen 1998
-        counts.append((kind, int(rng.poisson((rich if enriched else plain) * area * crowd))))
+        times = 1.0 if kind in TUMOUR + UNINTERPRETABLE + HAEMATOPOIETIC else dirt
+        counts.append((kind, int(rng.poisson((rich if enriched else plain) * area * crowd * times))))
     return tuple((kind, number) for kind, number in counts if number)
