@@ -185,13 +185,18 @@ def _calls(look: Look, lessons: Sequence[Lesson]) -> tuple[float, dict[str, obje
         round(temperature, 4),
         {
             "call_f1_tumour": round(_f1(called, is_tumour), 4),
-            "call_recall_tumour": round(float(called[is_tumour].mean()), 4),
-            "call_precision_tumour": round(float(is_tumour[called].mean()), 4),
+            "call_recall_tumour": round(_mean(called[is_tumour]), 4),
+            "call_precision_tumour": round(_mean(is_tumour[called]), 4),
             "call_accuracy": round(float((scores.argmax(1) == truth).float().mean()), 4),
-            "outline_iou_tumour": round(float(np.nanmean(ious[is_tumour])), 4),
+            "outline_iou_tumour": round(_mean(ious[is_tumour & np.isfinite(ious)]), 4),
             "held_out_tumour_cells": int(is_tumour.sum()),
         },
     )
+
+
+def _mean(values: npt.NDArray[Any]) -> float:
+    """Mean; 0 of nothing, as a card holds plain numbers."""
+    return float(values.mean()) if values.size else 0.0
 
 
 def _f1(called: npt.NDArray[np.bool_], true: npt.NDArray[np.bool_]) -> float:
