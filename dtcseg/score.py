@@ -28,6 +28,7 @@ from dtcseg.stain.brightfield import (
     Vector,
     chromogen_places,
     estimate_brightfield,
+    estimate_hematoxylin,
     foreign_share,
 )
 from dtcseg.stain.fluorescence import FluorescenceProfile, estimate_fluorescence
@@ -174,14 +175,22 @@ def _brightfield_profile(
     white = _white(opened, overview)
     scale = overview.grid.mpp_um
     mask = _resized(opened.mask, pixels.shape[:2]) & overview.readable & ~_resized(opened.spots.ink, pixels.shape[:2])
-    places = chromogen_places(pixels, mask, white, count=_PLACES, apart_px=max(round(_APART_UM / scale), 1))
+    sample = cast("npt.NDArray[np.uint8]", _sample(opened, overview))
+    places = chromogen_places(
+        pixels,
+        mask,
+        white,
+        count=_PLACES,
+        apart_px=max(round(_APART_UM / scale), 1),
+        hematoxylin=estimate_hematoxylin(sample, white),
+        stain=stain,
+    )
     patches = []
     for x, y in places:
         centre = [int((v + 0.5) * scale / opened.grid.mpp_um) for v in (x, y)]
         patch = _read_patch(opened, centre[0] - _PLACE_PX // 2, centre[1] - _PLACE_PX // 2, _PLACE_PX)
         if patch is not None:
             patches.append(cast("npt.NDArray[np.uint8]", patch.reshape(-1, patch.shape[2])))
-    sample = cast("npt.NDArray[np.uint8]", _sample(opened, overview))
     foreign = foreign_share(sample, white)
     if foreign > _MAX_FOREIGN:
         raise UnsuitableSlide(

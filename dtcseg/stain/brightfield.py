@@ -165,15 +165,16 @@ def estimate_brightfield(
         Where it is known from.
     """
     density = optical_density(sample, white)
-    hematoxylin, scale = _estimate_hematoxylin(density)
+    hematoxylin = _estimate_hematoxylin(density)
     directions = [
-        d for d in (_patch_direction(optical_density(p, white), hematoxylin) for p in patches) if d is not None
+        d for d in (_patch_direction(optical_density(p, white), hematoxylin, stain) for p in patches) if d is not None
     ]
     chosen, vector = _vote(directions, stain)
-    if vector is not None and _angle_deg(vector, hematoxylin) < _MIN_ANGLE_DEG:
-        vector = None
     known = stain if stain is not None else chosen
-    chromogen = vector or CHROMOGENS[known or ASSUMED]
+    start = CHROMOGENS[known or ASSUMED]
+    chromogen = start if vector is None else _purer(vector, start, hematoxylin)
+    if _angle_deg(chromogen, hematoxylin) < _MIN_ANGLE_DEG:
+        vector, chromogen = None, start
     hematoxylin, background = _zero_cytokeratin(density, hematoxylin, chromogen)
     return BrightfieldProfile(
         stain=known or ASSUMED,
@@ -181,7 +182,7 @@ def estimate_brightfield(
         white=white,
         hematoxylin=hematoxylin,
         chromogen=chromogen,
-        nuclear_scale=scale,
+        nuclear_scale=_nuclear_scale(density, hematoxylin, chromogen),
         estimated=vector is not None,
         ck_background=background,
     )
@@ -212,7 +213,14 @@ def foreign_share(sample: npt.NDArray[np.uint8], white: Vector) -> float:
 
 
 def chromogen_places(
-    overview: npt.NDArray[np.uint8], mask: npt.NDArray[np.bool_], white: Vector, *, count: int, apart_px: int
+    overview: npt.NDArray[np.uint8],
+    mask: npt.NDArray[np.bool_],
+    white: Vector,
+    *,
+    count: int,
+    apart_px: int,
+    hematoxylin: Vector = HEMATOXYLIN,
+    stain: Stain | None = None,
 ) -> list[tuple[int, int]]:
     """Find the places of an overview that look most like chromogen.
 
@@ -226,6 +234,10 @@ def chromogen_places(
         At most so many.
     apart_px : int
         Least distance between two, overview pixels.
+    hematoxylin : (R, G, B)
+        Of this slide (`estimate_hematoxylin`).
+    stain : Stain, optional
+        Where it is known: what looks like its chromogen, not like any.
 
     Returns
     -------
@@ -233,7 +245,8 @@ def chromogen_places(
         Overview pixels, strongest first.
     """
     places: list[tuple[int, int]] = []
-    for x, y in _strongest(overview, mask, white, 200 * count):
+    unmix = unmixing_matrix(hematoxylin, CHROMOGENS[stain or ASSUMED])
+    for x, y in _strongest(overview, mask, white, unmix, 200 * count):
         if len(places) == count:
             break
         if all(abs(x - px) >= apart_px or abs(y - py) >= apart_px for px, py in places):
@@ -242,10 +255,9 @@ def chromogen_places(
 
 
 def _strongest(
-    overview: npt.NDArray[np.uint8], mask: npt.NDArray[np.bool_], white: Vector, most: int
+    overview: npt.NDArray[np.uint8], mask: npt.NDArray[np.bool_], white: Vector, unmix: FloatArray, most: int
 ) -> list[tuple[int, int]]:
     """Return the (x, y) of the pixels most like chromogen, strongest first; strip by strip, to need little memory."""
-    unmix = unmixing_matrix(HEMATOXYLIN, CHROMOGENS[ASSUMED])
     places, amounts = np.zeros(0, np.int64), np.zeros(0, np.float32)
     rows = max(_STRIP_PX // overview.shape[1], 1)
     for top in range(0, overview.shape[0], rows):
@@ -264,22 +276,42 @@ def _density_tables(white: Vector) -> list[FloatArray]:
     return [(-np.log10(levels / max(w, 1.0))).astype(np.float32) for w in white]
 
 
-def _estimate_hematoxylin(density: FloatArray) -> tuple[Vector, float]:
-    """Direction and strength of the nuclear stain: the middle of the well-stained pixels that can be hematoxylin."""
-    length = np.linalg.norm(density, axis=1)
-    strong = density[length > _MIN_OD] / length[length > _MIN_OD, None]
-    angle = _angles_deg(strong, HEMATOXYLIN)
-    nearest = np.min([_angles_deg(strong, v) for v in CHROMOGENS.values()], axis=0)
-    blue = (angle < _NEAR_HEMATOXYLIN_DEG) & (angle < nearest)
-    amount = length[length > _MIN_OD][blue]
-    if amount.size < 200:
-        return HEMATOXYLIN, 1.0
-    nuclear = amount >= np.percentile(amount, 60)
-    vector = np.median(strong[blue][nuclear], axis=0).astype(np.float64)
+def estimate_hematoxylin(sample: npt.NDArray[np.uint8], white: Vector) -> Vector:
+    """Return the unit OD vector of the nuclear stain, from pixels (N, 3) of cells; the start vector if they are few."""
+    return _estimate_hematoxylin(optical_density(sample, white))
+
+
+def _estimate_hematoxylin(density: FloatArray) -> Vector:
+    """Direction of the nuclear stain: the middle of the well-stained pixels that can be hematoxylin."""
+    dark = _dark_blue(density)
+    if dark is None:
+        return HEMATOXYLIN
+    vector = np.median(dark / np.linalg.norm(dark, axis=1)[:, None], axis=0).astype(np.float64)
     vector = np.clip(vector, 0.01, None)
-    unit = vector / np.linalg.norm(vector)
-    scale = float(np.clip(_TYPICAL_NUCLEAR_OD / np.median(amount[nuclear]), 0.5, 2.5))
-    return _rounded(unit), round(scale, 4)
+    return _rounded(vector / np.linalg.norm(vector))
+
+
+def _nuclear_scale(density: FloatArray, hematoxylin: Vector, chromogen: Vector) -> float:
+    """Factor that brings the nuclei to a typical strength on the plane, where a pink cytoplasm is taken off them."""
+    dark = _dark_blue(density)
+    if dark is None:
+        return 1.0
+    nuclear = float(np.median(dark @ unmixing_matrix(hematoxylin, chromogen)[:, 0]))
+    return round(float(np.clip(_TYPICAL_NUCLEAR_OD / max(nuclear, _MIN_OD), 0.5, 2.5)), 4)
+
+
+def _dark_blue(density: FloatArray) -> FloatArray | None:
+    """OD of the darker pixels among those that can be hematoxylin; None where these are too few to say anything."""
+    length = np.linalg.norm(density, axis=1)
+    stained = length > _MIN_OD
+    strong, length = density[stained], length[stained]
+    unit = strong / length[:, None]
+    angle = _angles_deg(unit, HEMATOXYLIN)
+    nearest = np.min([_angles_deg(unit, v) for v in CHROMOGENS.values()], axis=0)
+    blue = (angle < _NEAR_HEMATOXYLIN_DEG) & (angle < nearest)
+    if blue.sum() < 200:
+        return None
+    return cast("FloatArray", strong[blue][length[blue] >= np.percentile(length[blue], 60)])
 
 
 def _zero_cytokeratin(density: FloatArray, hematoxylin: Vector, chromogen: Vector) -> tuple[Vector, float]:
@@ -305,15 +337,16 @@ def _zero_cytokeratin(density: FloatArray, hematoxylin: Vector, chromogen: Vecto
     return hematoxylin, round(background, 4)
 
 
-def _patch_direction(density: FloatArray, hematoxylin: Vector) -> npt.NDArray[np.float64] | None:
-    """Purest chromogen direction in one patch, or None where there is none."""
+def _patch_direction(density: FloatArray, hematoxylin: Vector, stain: Stain | None) -> npt.NDArray[np.float64] | None:
+    """Purest direction of the chromogen (of any where it is not known) in one patch, or None where there is none."""
     length = np.linalg.norm(density, axis=1)
     keep = length > 1.5 * _MIN_OD
     if keep.sum() < 12:
         return None
     unit = density[keep] / length[keep, None]
     from_nuclear = _angles_deg(unit, hematoxylin)
-    nearest = np.min([_angles_deg(unit, v) for v in CHROMOGENS.values()], axis=0)
+    wanted = CHROMOGENS.values() if stain is None else [CHROMOGENS[stain]]
+    nearest = np.min([_angles_deg(unit, v) for v in wanted], axis=0)
     pure = (from_nuclear > _MIN_ANGLE_DEG) & (nearest < _NEAR_PRIOR_DEG + 6)
     if pure.sum() < 12:
         return None
@@ -337,6 +370,25 @@ def _vote(directions: list[npt.NDArray[np.float64]], stain: Stain | None) -> tup
         return None, None
     middle = np.median(np.stack(near[best]), axis=0)
     return best, _rounded(middle / np.linalg.norm(middle))
+
+
+def _purer(measured: Vector, start: Vector, hematoxylin: Vector) -> Vector:
+    """Chromogen vector from what the places show: half way to the start vector, and no nearer to hematoxylin than that.
+
+    A few places measure a direction to some degrees only, and there the chromogen lies over and under hematoxylin:
+    their mixture lies between both on one arc, so it is followed outwards. A vector too near to hematoxylin's would
+    multiply noise, and ordinary nuclei's cytokeratin with it; one too far only makes cytokeratin a little weaker.
+    """
+    h, start_unit = np.asarray(hematoxylin, np.float64), np.asarray(start, np.float64)
+    middle = np.asarray(measured, np.float64) + start_unit
+    middle /= np.linalg.norm(middle)
+    wanted = np.radians(_angle_deg(start, hematoxylin))
+    if middle @ h <= np.cos(wanted):
+        return _rounded(middle)
+    across = middle - h * (h @ middle)
+    across /= max(float(np.linalg.norm(across)), 1e-9)
+    moved = np.clip(np.cos(wanted) * h + np.sin(wanted) * across, 0.01, None)
+    return _rounded(moved / np.linalg.norm(moved))
 
 
 def _angles_deg(units: FloatArray, vector: Vector) -> FloatArray:

@@ -121,6 +121,43 @@ def test_a_slide_full_of_positive_cells_keeps_them():
     assert profile.planes(rgb([[0.4, 0.6]], [HEMATOXYLIN, CHROMOGENS["dab"]])[None])[1, 0, 0] > 0.3
 
 
+def test_nuclei_in_pink_cytoplasm_are_as_strong_as_others():
+    """The plane's strength is set by what is left of nuclei when the pink is taken off them."""
+    rng = np.random.default_rng(8)
+    nuclear = np.abs(rng.normal(0.5, 0.1, 6000)) * (rng.random(6000) < 0.3)
+    for pink in (0.0, 0.3):
+        sample = rgb(np.stack([nuclear, np.full(6000, pink)], 1), [HEMATOXYLIN, CHROMOGENS["fast_red"]])
+        profile = estimate_brightfield(sample, [], WHITE, "fast_red", "flag")
+        nucleus = rgb([[0.5, pink]], [HEMATOXYLIN, CHROMOGENS["fast_red"]])
+        assert profile.planes(nucleus[None])[0, 0, 0] == pytest.approx(0.6, abs=0.12)
+
+
+@pytest.mark.parametrize("stain", list(CHROMOGENS))
+def test_chromogen_over_nuclei_is_told_from_the_mixture(stain):
+    """Where every place is stain over a nucleus, the vector does not come to lie nearer to hematoxylin for it."""
+    rng = np.random.default_rng(9)
+    sample = rgb(
+        np.stack([rng.uniform(0, 1, 4000) * (rng.random(4000) < 0.3), np.zeros(4000)], 1),
+        [HEMATOXYLIN, CHROMOGENS[stain]],
+    )
+    patches = [rgb(rng.uniform((0.2, 0.5), (0.3, 0.9), (300, 2)), [HEMATOXYLIN, CHROMOGENS[stain]]) for _ in range(6)]
+    profile = estimate_brightfield(sample, patches, WHITE, stain, "flag")
+    assert profile.estimated
+    assert angle(profile.chromogen, CHROMOGENS[stain]) < 4
+    assert angle(profile.chromogen, profile.hematoxylin) > angle(CHROMOGENS[stain], HEMATOXYLIN) - 3
+
+
+def test_places_of_a_known_stain_are_not_those_of_another():
+    overview = np.full((80, 100, 3), 240, np.uint8)
+    overview[20:24, 30:34] = rgb([[0.2, 0.6]], [HEMATOXYLIN, CHROMOGENS["new_fuchsin"]])[0]
+    overview[60:63, 70:73] = rgb([[0.2, 0.5]], [HEMATOXYLIN, CHROMOGENS["dab"]])[0]
+    everywhere = np.ones((80, 100), bool)
+    for stain, (x, y) in {"new_fuchsin": (30, 20), "dab": (70, 60)}.items():
+        found = chromogen_places(overview, everywhere, WHITE, count=1, apart_px=10, stain=stain)[0]
+        assert x <= found[0] < x + 4
+        assert y <= found[1] < y + 4
+
+
 def test_green_ink_is_no_chromogen():
     green = rgb(np.full((400, 2), (0.9, 0.0)), [(0.80, 0.15, 0.58), (0, 0, 1)])
     profile = estimate_brightfield(green[:0], [green] * 8, WHITE, None, "")
