@@ -1,11 +1,13 @@
 """Lessons, fitting, calibration and mining: small, but the real thing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from dtcseg_training.calibrate import calibrate
 from dtcseg_training.fields import LOOK_MARGIN_PX, make_lesson
-from dtcseg_training.fit import FitSettings, centre_loss, fit_look, fit_screen
+from dtcseg_training.fit import FitSettings, centre_loss, fit_look, fit_screen, screen_example
 from dtcseg_training.lessons import load_lessons, make_lessons
 from dtcseg_training.mine import mine_lesson
 from dtcseg_training.state import FitState
@@ -70,6 +72,27 @@ def test_centre_map_and_its_loss():
     target = torch.from_numpy(target)[None, None]
     good, bad = (target - 0.5) * 12, (0.5 - target) * 12
     assert centre_loss(good, target) < 0.1 * centre_loss(bad, target)
+
+
+def test_targets_stay_on_their_cells_however_they_are_zoomed(lessons):
+    """Bright pixels where the centres are: under every centre of an example there still is one."""
+    lesson = lessons[0]
+    inner = ((lesson.nuclei > 8) & (lesson.nuclei < 250)).all(1)
+    apart = [c for c in lesson.nuclei[inner] if (np.hypot(*(lesson.nuclei - c).T) < 12).sum() == 1]
+    planes = np.zeros_like(lesson.planes)
+    for x, y in np.round(apart).astype(int):
+        planes[0, y - 1 : y + 2, x - 1 : x + 2] = 1
+    dotted = replace(lesson, planes=planes, nuclei=np.round(apart).astype(np.float32))
+    rng = np.random.default_rng(3)
+    spacings = set()
+    for _ in range(12):
+        seen, target = screen_example(dotted, rng)
+        rows, columns = np.nonzero(target[0] == 1)
+        assert len(rows) > 5
+        assert np.median(seen[0, rows, columns]) > 0.4
+        assert np.median(seen[0]) < 0.2
+        spacings.add(len(rows))
+    assert len(spacings) > 2  # seen larger, fewer cells fit in
 
 
 def test_fitting_learns_and_repeats_itself(lessons):

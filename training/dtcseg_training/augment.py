@@ -55,7 +55,7 @@ class Augment:
 
 
 def _shaken(planes: FloatArray, rng: np.random.Generator) -> FloatArray:
-    gain = np.exp(rng.normal(0, (0.10, 0.10, 0.20)))[:, None, None]
+    gain = np.exp(rng.normal(0, (0.18, 0.10, 0.20)))[:, None, None]
     offset = rng.normal(0, (0.015, 0.01, 0.015))[:, None, None]
     noise = rng.standard_normal(planes.shape, dtype=np.float32) * np.float32(abs(rng.normal(0, 0.015)))
     return np.ascontiguousarray(planes * gain + offset + noise, np.float32)

@@ -22,10 +22,11 @@ from dtcseg_training.simulate.spec import FieldSpec, Vector, draw_spec
 from dtcseg_training.simulate.study import COVERED, PER_MILLION, Entry, draw_counts, write_slides_csv
 from dtcseg_training.simulate.truth import truth_paths
 
-CELLS = 50_000
-"""Nucleated cells a slide, about: 40 slides hold two million."""
-_TUMOUR_FACTOR = 36
-"""Tumour cells for each one of an ordinary slide, so that 40 slides hold some 400; mimics and dirt stay as common."""
+CELLS = {"own": 50_000, "shifted": 20_000, "mimics": 50_000}
+"""Most nucleated cells a slide, about: 40 slides of each family hold two million."""
+_TUMOUR_FACTOR = 48
+"""Tumour cells for each one of an ordinary slide, so that the families hold more than 400; mimics and dirt stay as
+common as they are."""
 _SEED = 7_000_000
 _MPP_UM = ((0.25, 0.35, 0.5, 0.65, 0.85), (0.05, 0.15, 0.5, 0.2, 0.1))
 _SHIFTED_MPP_UM = ((0.2, 0.5, 0.95, 1.1), (0.1, 0.3, 0.3, 0.3))
@@ -79,7 +80,7 @@ FAMILIES: dict[str, Callable[[np.random.Generator, FieldSpec], FieldSpec]] = {
 """Laboratories as in training with mimics as rare as they are; other laboratories; a mimic for every tumour cell."""
 
 
-def make_family(out: Path, family: str, *, slides: int = 40, cells: int = CELLS, processes: int = 1) -> None:
+def make_family(out: Path, family: str, *, slides: int = 40, cells: int | None = None, processes: int = 1) -> None:
     """Make the slides of a family that are still missing, and its `slides.csv`.
 
     Parameters
@@ -87,11 +88,14 @@ def make_family(out: Path, family: str, *, slides: int = 40, cells: int = CELLS,
     out : Path
     family : str
         One of `FAMILIES`.
-    slides, cells : int
-        Number of slides, and of nucleated cells on each, about. A family of fewer slides is the beginning of a larger.
+    slides : int
+        A family of fewer slides is the beginning of a larger.
+    cells : int, optional
+        Most nucleated cells on each, about; `CELLS` when not given.
     processes : int
     """
     out.mkdir(parents=True, exist_ok=True)
+    cells = cells or CELLS[family]
     n = range(slides)
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         write_slides_csv(out / "slides.csv", pool.map(_make, [out] * slides, [family] * slides, n, [cells] * slides))
@@ -103,11 +107,8 @@ def _make(out: Path, family: str, index: int, cells: int) -> Entry:
     mpps, shares = _SHIFTED_MPP_UM if family == "shifted" else _MPP_UM
     mpp_um = float(rng.choice(mpps, p=shares))
     spec = FAMILIES[family](rng, draw_spec(rng, stain=stain, mpp_um=mpp_um, enriched=False))
-    area_mm2 = cells / (COVERED * spec.density_per_mm2)
-    if family == "mimics":
-        area_mm2 = min(area_mm2, 4.0)
-    elif mpp_um < 0.3:
-        area_mm2 = min(area_mm2, 8.0)  # fine pixels take long to draw
+    most_mm2 = 4.0 if family == "mimics" else 8.0 if mpp_um < 0.3 else 24.0  # fine pixels and empty glass take long
+    area_mm2 = min(cells / (COVERED * spec.density_per_mm2), most_mm2)
     side = round(1000 * np.sqrt(area_mm2) / mpp_um)
     spec = replace(spec, size_px=(side, side))
     counts = draw_counts(rng, spec, enriched=family == "mimics")
@@ -129,7 +130,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--family", choices=list(FAMILIES), required=True)
     parser.add_argument("--slides", type=int, default=40)
-    parser.add_argument("--cells", type=int, default=CELLS, help="nucleated cells a slide, about")
+    parser.add_argument("--cells", type=int, help="most nucleated cells a slide, about")
     options = parser.parse_args(arguments)
     make_family(options.out, options.family, slides=options.slides, cells=options.cells, processes=cores())
 

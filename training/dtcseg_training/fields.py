@@ -19,6 +19,7 @@ from dtcseg.stain.brightfield import (
     Vector,
     chromogen_places,
     estimate_brightfield,
+    estimate_hematoxylin,
 )
 from dtcseg.stain.fluorescence import FluorescenceProfile, estimate_fluorescence
 from dtcseg.working import WorkingGrid, plan_grid
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 LOOK_MARGIN_PX = 12
 """Prepared crops are larger by this on each side: the centre that the screen finds is never exact."""
-_USUAL_ERROR, _LARGE_ERROR = 0.008, 0.03
+_USUAL_ERROR, _LARGE_ERROR = 0.008, 0.035
 """Errors of the parts of an estimated stain vector: about what is seen on simulated slides, and what might happen."""
 _PLACES = 24
 _FIELD_UM = 264
@@ -128,7 +129,14 @@ def draw_profile(
     step = max(round(1.0 / mpp_um), 1)
     sample = pixels[::step, ::step][ordinary[::step, ::step]]
     small = pixels[:: 4 * step, :: 4 * step]
-    places = chromogen_places(small, np.ones(small.shape[:2], bool), white, count=_PLACES, apart_px=6)
+    places = chromogen_places(
+        small,
+        np.ones(small.shape[:2], bool),
+        white,
+        count=_PLACES,
+        apart_px=6,
+        hematoxylin=estimate_hematoxylin(sample, white),
+    )
     reach = 8 * step
     patches = [
         pixels[
@@ -140,12 +148,13 @@ def draw_profile(
     profile = estimate_brightfield(sample, patches if rng.random() < 0.6 else [], white, None, "")
     start = CHROMOGENS[profile.stain]
     error = _LARGE_ERROR if rng.random() < 0.15 else _USUAL_ERROR
+    chromogen_error = 2 * _LARGE_ERROR if rng.random() < 0.3 else 2 * _USUAL_ERROR  # few cells tell its vector
     return BrightfieldProfile(
         stain=profile.stain,
         stain_source="image",
         white=white,
         hematoxylin=_turned(profile.hematoxylin if rng.random() < 0.97 else HEMATOXYLIN, error, rng),
-        chromogen=_turned(profile.chromogen if rng.random() < 0.9 else start, 2 * error, rng),
+        chromogen=_turned(profile.chromogen if rng.random() < 0.9 else start, chromogen_error, rng),
         nuclear_scale=profile.nuclear_scale * float(np.exp(rng.normal(0, 0.12))),
         estimated=False,
         ck_background=max(profile.ck_background + float(rng.normal(0, error)), 0.0),

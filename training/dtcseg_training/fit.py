@@ -39,6 +39,10 @@ _MISS_POWERS = (2.0, 1.0, 1.0)
 """How little a false centre of low probability costs (the focal exponent), a value a map. Nuclei follow the paper; with
 its 2 a CK+ probability of 0.1 costs next to nothing, and every thirtieth ordinary cell becomes a candidate."""
 
+_ZOOMED, _ZOOM = 0.6, 0.26
+"""Share of the screen's examples that are seen larger or smaller, and by how much (log scale, half range): nuclei of
+sections, of shrunken or of spread cells, and a pixel size that is wrong. The look must know sizes: its crops stay."""
+
 
 @dataclass(frozen=True)
 class FitSettings:
@@ -141,7 +145,7 @@ def fit_screen(
     weights = torch.tensor(_MAP_WEIGHTS, device=settings.device)
 
     def loss(net: Screen, chosen: Sequence[Lesson], rng: np.random.Generator | None) -> Tensor:
-        pairs = [_screen_example(lesson, rng) for lesson in chosen]
+        pairs = [screen_example(lesson, rng) for lesson in chosen]
         planes, targets = (np.stack(part) for part in zip(*pairs, strict=True))
         return (centre_loss(net(_tensor(planes, settings.device)), _tensor(targets, settings.device)) * weights).sum()
 
@@ -248,19 +252,18 @@ def _fit(
     return cast("_Network", best.cpu())
 
 
-def _screen_example(
+def screen_example(
     lesson: Lesson, rng: np.random.Generator | None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Planes and targets (3, 256, 256) of a lesson, cropped at random and augmented when `rng` is given."""
+    """Cut planes and targets (3, 256, 256) of a lesson, at random, zoomed and augmented when `rng` is given."""
     planes = lesson.planes.astype(np.float32)
+    zoom = 1.0
+    if rng is not None and rng.random() < _ZOOMED:
+        zoom = float(np.exp(rng.uniform(-_ZOOM, _ZOOM)))
+        planes = _resized(planes, zoom)
     shape = (planes.shape[1], planes.shape[2])
-    target = np.stack(
-        [
-            centre_map(shape, [(float(x), float(y)) for x, y in lesson.nuclei], NUCLEUS_SIGMA_PX),
-            centre_map(shape, [(float(x), float(y)) for x, y in lesson.tumour], CK_SIGMA_PX),
-            centre_map(shape, [(float(x), float(y)) for x, y in lesson.other], CK_SIGMA_PX),
-        ]
-    )
+    kinds = ((lesson.nuclei, NUCLEUS_SIGMA_PX), (lesson.tumour, CK_SIGMA_PX), (lesson.other, CK_SIGMA_PX))
+    target = np.stack([centre_map(shape, ((zoom * (c + 0.5)) - 0.5).tolist(), sigma) for c, sigma in kinds])
     short = [max(_CROP_PX - side, 0) for side in shape]
     if any(short):
         pad = ((0, 0), (0, short[0]), (0, short[1]))
@@ -272,6 +275,13 @@ def _screen_example(
     if rng is not None:
         return _augment()(planes, target, rng)
     return np.ascontiguousarray(planes), np.ascontiguousarray(target)
+
+
+def _resized(planes: npt.NDArray[np.float32], zoom: float) -> npt.NDArray[np.float32]:
+    """Planes (3, H, W) seen larger or smaller."""
+    size = [round(side * zoom) for side in planes.shape[1:]]
+    tensor = functional.interpolate(torch.from_numpy(planes)[None], size=size, mode="bilinear", antialias=True)
+    return cast("npt.NDArray[np.float32]", tensor[0].numpy())
 
 
 def _look_example(

@@ -126,6 +126,11 @@ def _truth_at(field: Field, x: float, y: float) -> tuple[int, str]:
     reach = max(round(_NEAR_PX / field.mpp_um * 0.5), 1)
     row, column = round(y), round(x)
     window = np.s_[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1]
+    height, width = field.ck_labels.shape
+    for labels in (field.ck_labels, field.nucleus_labels):
+        if 0 <= row < height and 0 <= column < width and labels[row, column] > 0:  # a leukocyte beside a tumour cell
+            here = int(labels[row, column])
+            return here, field.cells[here - 1].call or "haematopoietic"
     for labels in (field.ck_labels, field.nucleus_labels):
         near = _nearest(labels[window], min(row, reach), min(column, reach))
         if near > 0:
