@@ -12,6 +12,7 @@ import torch
 
 from dtcseg.network.device import choose_device
 from dtcseg.network.model import LOOK_PX, PLANES, fuse
+from dtcseg.network.sides import look_from_all_sides, worth_all_sides
 from dtcseg.network.weights import WeightsInfo, load
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Engine:
         return torch.cat(self._in_parts(planes, run))
 
     def look(self, crops: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Masks and call probabilities of candidates, always in float32.
+        """Masks and call probabilities of candidates, always in float32; likely tumour cells from all sides.
 
         Parameters
         ----------
@@ -97,8 +98,12 @@ class Engine:
             full = np.zeros((_LOOK_BATCH, PLANES, LOOK_PX, LOOK_PX), np.float32)
             full[: len(part)] = part
             with torch.inference_mode(), self._turn:
-                mask_logits, call_logits = self._look(self._to_device(full))
-                masks.append(mask_logits.sigmoid().cpu().numpy()[: len(part)])
+                on_device = self._to_device(full)
+                mask_logits, call_logits = self._look(on_device)
+                probability = mask_logits.sigmoid()
+                for i in torch.nonzero(worth_all_sides(call_logits)[: len(part)])[:, 0].tolist():
+                    probability[i], call_logits[i] = look_from_all_sides(self._look, on_device[i])
+                masks.append(probability.cpu().numpy()[: len(part)])
                 calls.append((call_logits / self.info.card.temperature).softmax(1).cpu().numpy()[: len(part)])
         if not masks:
             return np.zeros((0, 2, LOOK_PX, LOOK_PX), np.float32), np.zeros((0, 4), np.float32)

@@ -74,6 +74,10 @@ def test_candidates_are_paired_with_the_truth(compared):
     assert [c.score for c in compared.tumour] == [0.9, 0.3, -1.0]
     assert [c.called for c in compared.tumour] == [True, False, False]
     assert [(o.score, o.kind) for o in compared.others] == [(0.8, ""), (0.7, "squame")]
+    assert [o.beside_tumour for o in compared.others] == [True, False]
+    figures = summary([compared])
+    assert (figures["false_calls"], figures["false_calls_beside_tumour_cells"]) == (2, 1)
+    assert figures["false_calls_elsewhere_per_million"] == 250_000
     assert recall([compared]) == Share(1, 3)
     assert precision([compared]) == Share(1, 3)
     assert f1([compared]) == pytest.approx(1 / 3)
@@ -95,7 +99,7 @@ def test_shares_have_exact_intervals():
 
 def slide(tumour_scores, other_scores, mnc=1000, true_mnc=1000):
     tumour = tuple(TumourCell(0, 0, s, s >= 0.5, 0.5, 20, False, 2000, 0.7, 0.8, 0.5, ()) for s in tumour_scores)
-    others = tuple(OtherCandidate(0, 0, s, s >= 0.5, "", ()) for s in other_scores)
+    others = tuple(OtherCandidate(0, 0, s, s >= 0.5, "", False, ()) for s in other_scores)
     count = len(other_scores) + sum(s >= 0 for s in tumour_scores)
     return SlideEvaluation("s", "dab", Path("s.tif"), 0.5, mnc, true_mnc, tumour, others, count)
 

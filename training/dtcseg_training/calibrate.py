@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 
 from dtcseg.network.model import LOOK_CLASSES, LOOK_PX, SCREEN_STRIDE_PX, Look, Screen
 from dtcseg.network.peaks import CANDIDATE_APART_PX, NUCLEUS_APART_PX, candidate_logits, core_peaks
+from dtcseg.network.sides import look_from_all_sides, worth_all_sides
 from dtcseg.tiles import Tile
 from dtcseg_training.fields import LOOK_MARGIN_PX
 
@@ -168,9 +169,12 @@ def _calls(look: Look, lessons: Sequence[Lesson]) -> tuple[float, dict[str, obje
         for start in range(0, len(lesson.calls), 16):
             with torch.inference_mode():
                 crops = torch.from_numpy(lesson.crops[start : start + 16][window].astype(np.float32))
-                masks, calls = look(crops)
+                mask_logits, calls = look(crops)
+                masks = mask_logits.sigmoid()
+                for i in torch.nonzero(worth_all_sides(calls))[:, 0].tolist():
+                    masks[i], calls[i] = look_from_all_sides(look, crops[i])
             logits.append(calls)
-            got, want = masks.numpy()[:, 0] > 0, lesson.masks[start : start + 16][window][:, 0]
+            got, want = masks.numpy()[:, 0] > 0.5, lesson.masks[start : start + 16][window][:, 0]
             union = (got | want).sum((1, 2))
             overlap.append(np.where(union > 0, (got & want).sum((1, 2)) / np.maximum(union, 1), np.nan))
     scores, truth = torch.cat(logits), torch.from_numpy(np.concatenate([x.calls for x in lessons]))

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 _NEAR_UM = 10.0
 """A candidate also counts as found when its centre lies this close to the truth's: half a small tumour cell's width."""
+_TOUCHING_UM = 2.0
+"""Outlines this close touch, as in the results (`cluster_id`)."""
+_FAR_UM = 50.0
+"""No tumour cell reaches farther."""
 _AROUND_UM = 100.0
 """Cells are counted this far around an object for the density it lies in."""
 _BOUNDARY_POINTS = 64
@@ -72,13 +76,25 @@ class TumourCell:
 
 @dataclass(frozen=True)
 class OtherCandidate:
-    """A candidate on anything but a tumour cell; `kind` is what the truth has there, "" for nothing of note."""
+    """A candidate on anything but a tumour cell.
+
+    Attributes
+    ----------
+    x_px, y_px, score : float
+    called : bool
+    kind : str
+        What the truth has there, "" for nothing of note.
+    beside_tumour : bool
+        It touches a tumour cell: a cell of the cluster split in two, or a leukocyte among tumour cells.
+    ring_px : tuple of (x, y)
+    """
 
     x_px: float
     y_px: float
     score: float
     called: bool
     kind: str
+    beside_tumour: bool
     ring_px: tuple[tuple[float, float], ...]
 
 
@@ -180,7 +196,7 @@ def compare(
         tumour=tuple(
             _tumour_cell(cell, owner.get(i), density[i], focus[i], score.mpp_um) for i, cell in enumerate(tumour)
         ),
-        others=tuple(_other(c, rest, score.mpp_um) for c in others),
+        others=tuple(_other(c, rest, tumour, score.mpp_um) for c in others),
         candidates=len(score.candidates),
     )
 
@@ -205,14 +221,21 @@ def _tumour_cell(
     )
 
 
-def _other(candidate: Candidate, rest: Sequence[TruthCell], mpp_um: float) -> OtherCandidate:
+def _other(
+    candidate: Candidate, rest: Sequence[TruthCell], tumour: Sequence[TruthCell], mpp_um: float
+) -> OtherCandidate:
     hit = _hit(candidate, rest, mpp_um)
+    mine = shapely.make_valid(shapely.Polygon(candidate.outline_px))
+    near_px = (_FAR_UM + candidate.diameter_um) / mpp_um
+    rings = [c.outline for c in tumour if np.hypot(c.x_px - candidate.x_px, c.y_px - candidate.y_px) < near_px]
+    beside = any(shapely.dwithin(mine, shapely.make_valid(shapely.Polygon(r)), _TOUCHING_UM / mpp_um) for r in rings)
     return OtherCandidate(
         x_px=candidate.x_px,
         y_px=candidate.y_px,
         score=candidate.score,
         called=candidate.call == "tumour",
         kind=rest[hit].kind if hit is not None else "",
+        beside_tumour=beside,
         ring_px=tuple((float(x), float(y)) for x, y in candidate.outline_px),
     )
 

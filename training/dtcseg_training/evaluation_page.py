@@ -23,6 +23,7 @@ from dtcseg_training.figures import (
     count_agreement,
     f1,
     false_calls,
+    false_calls_beside,
     froc,
     froc_at,
     mean_outline,
@@ -70,7 +71,10 @@ def page(results: Sequence[SlideEvaluation], weights: WeightsInfo) -> str:
         ("Tumour cells among the candidates", str(candidate_recall(results))),
         ("Tumour calls that are right", str(precision(results))),
         ("F1 of tumour calls", f"{f1(results):.3f}"),
-        ("False tumour calls", f"{false_calls(results)} in {cells(results):,} cells"),
+        (
+            "False tumour calls",
+            f"{false_calls(results)} in {cells(results):,} cells, {false_calls_beside(results)} touch a tumour cell",
+        ),
         (
             "Recall at " + ", ".join(f"{r:g}" for r in FALSE_PER_MILLION) + " false candidates per 10⁶",
             ", ".join(f"{100 * froc_at(results, rate):.1f} %" for rate in FALSE_PER_MILLION),

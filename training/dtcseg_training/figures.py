@@ -60,6 +60,11 @@ def false_calls(results: Sequence[SlideEvaluation]) -> int:
     return sum(o.called for r in results for o in r.others)
 
 
+def false_calls_beside(results: Sequence[SlideEvaluation]) -> int:
+    """Those of them that touch a tumour cell: they add to the count of a positive slide, and make none positive."""
+    return sum(o.called and o.beside_tumour for r in results for o in r.others)
+
+
 def precision(results: Sequence[SlideEvaluation]) -> Share:
     """Tumour calls that are right."""
     right = recall(results).count
@@ -278,7 +283,9 @@ def summary(results: Sequence[SlideEvaluation]) -> dict[str, float | int | list[
         "call_precision_95": [round(v, 4) for v in right.interval],
         "call_f1": round(f1(results), 4),
         "false_calls": false_calls(results),
+        "false_calls_beside_tumour_cells": false_calls_beside(results),
         "false_calls_per_million": round(false_calls(results) * million, 3),
+        "false_calls_elsewhere_per_million": round((false_calls(results) - false_calls_beside(results)) * million, 3),
         "candidate_recall": round(seen.value, 4),
         "candidates_per_million": round(sum(r.candidates for r in results) * million, 1),
         "froc_recall": [round(froc_at(results, rate), 4) for rate in FALSE_PER_MILLION],
