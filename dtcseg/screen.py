@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from dtcseg.errors import UnreadableRegion
 from dtcseg.memory import give_back
-from dtcseg.network.model import PLANES, SCREEN_MAPS, SCREEN_REACH_PX, SCREEN_STRIDE_PX
-from dtcseg.network.peaks import CANDIDATE_APART_PX, NUCLEUS_APART_PX, candidate_logits, core_peaks
+from dtcseg.network.model import PLANES, SCREEN_CANVAS_PX, SCREEN_REACH_PX, SCREEN_STRIDE_PX
+from dtcseg.network.peaks import CANDIDATE_APART_PX, NUCLEUS_APART_PX, candidate_logits, core_peaks, nucleus_logits
 from dtcseg.parallel import ordered_map
 from dtcseg.quality import BLOCK_PX, BlockGrid, BlockStats, block_statistics
 from dtcseg.tiles import Tile, plan_tiles
@@ -216,7 +216,7 @@ def _screen_group(slide: Slide, view: _View, engine: Engine, tiles: Sequence[Til
         together = members[0][1][None] if len(members) == 1 else np.stack([planes for _, planes, _ in members])
         logits = engine.screen(together)
         for (tile, planes, unreadable), maps in zip(members, logits, strict=True):
-            nuclei = core_peaks(maps[SCREEN_MAPS.index("nucleus")], tile, card.nucleus_threshold, NUCLEUS_APART_PX)
+            nuclei = core_peaks(nucleus_logits(maps), tile, card.nucleus_threshold, NUCLEUS_APART_PX)
             candidates = core_peaks(candidate_logits(maps), tile, card.candidate_threshold, CANDIDATE_APART_PX)
             candidates = candidates[stained(planes[1], tile, candidates)]
             first, stats = _tile_blocks(slide, view, tile, planes)
@@ -248,10 +248,10 @@ def stained(ck: FloatArray, tile: Tile, points: FloatArray) -> npt.NDArray[np.bo
 
 
 def _tile_planes(slide: Slide, view: _View, tile: Tile) -> tuple[FloatArray, list[tuple[int, int]]]:
-    """Planes of a tile with its halo, rounded up to the network's stride, and the unreadable blocks (left empty)."""
+    """Planes of a tile with its halo, filled up to the network's canvas, and the unreadable blocks (left empty)."""
     x, y = tile.x - tile.halo, tile.y - tile.halo
     width, height = (
-        -(-(side + 2 * tile.halo) // SCREEN_STRIDE_PX) * SCREEN_STRIDE_PX for side in (tile.width, tile.height)
+        -(-(side + 2 * tile.halo) // SCREEN_CANVAS_PX) * SCREEN_CANVAS_PX for side in (tile.width, tile.height)
     )
     try:
         return read_planes(slide, view.grid, view.profile, x, y, width, height), []

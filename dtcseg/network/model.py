@@ -19,6 +19,9 @@ PLANES = 3
 SCREEN_MPP_UM = 1.0
 SCREEN_STRIDE_PX = 8
 """Coarsest stride of `Screen`; tiles start on multiples of it."""
+SCREEN_CANVAS_PX = 32
+"""A tile with its halo is filled up to multiples of this: at other widths convolutions take another way at the end of a
+row, and a logit differs in its last bit (measured; a test proves that cutting a slide otherwise changes no bit)."""
 SCREEN_REACH_PX = 48
 """How far an output of `Screen` can see, rounded up to a multiple of its stride (proved by a test)."""
 SCREEN_MAPS = ("nucleus", "tumour", "other_ck")

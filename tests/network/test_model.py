@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from dtcseg.network.model import LOOK_PX, SCREEN_REACH_PX, SCREEN_STRIDE_PX, Look, Screen
-from dtcseg.network.peaks import core_peaks
+from dtcseg.network.model import LOOK_PX, SCREEN_CANVAS_PX, SCREEN_REACH_PX, SCREEN_STRIDE_PX, Look, Screen
+from dtcseg.network.peaks import (
+    CANDIDATE_APART_PX,
+    NUCLEUS_APART_PX,
+    candidate_logits,
+    core_peaks,
+    nucleus_logits,
+)
 from dtcseg.tiles import Tile, plan_tiles
 
 
@@ -61,7 +67,7 @@ def test_tiles_find_what_the_whole_image_holds(screen, tile, shift):
 
     def padded(t):
         full = torch.zeros(
-            1, 3, *(-(-(s + 2 * t.halo) // SCREEN_STRIDE_PX) * SCREEN_STRIDE_PX for s in (t.height, t.width))
+            1, 3, *(-(-(s + 2 * t.halo) // SCREEN_CANVAS_PX) * SCREEN_CANVAS_PX for s in (t.height, t.width))
         )
         top, left = t.y - t.halo, t.x - t.halo
         y0, x0 = max(top, 0), max(left, 0)
@@ -73,7 +79,9 @@ def test_tiles_find_what_the_whole_image_holds(screen, tile, shift):
         parts = []
         for t in tiles:
             with torch.inference_mode():
-                parts.append(core_peaks(screen(padded(t))[0, 0], t, 0.5, 2))
+                maps = screen(padded(t))[0]
+                parts.append(core_peaks(nucleus_logits(maps), t, 0.5, NUCLEUS_APART_PX))
+                parts.append(core_peaks(candidate_logits(maps), t, 0.5, CANDIDATE_APART_PX))
         points = np.concatenate(parts)
         return points[np.lexsort((points[:, 0], points[:, 1]))]
 
@@ -90,6 +98,18 @@ def test_peaks_lie_in_the_core_and_keep_apart():
     points = core_peaks(logits, Tile(100, 200, 24, 24, 8), 0.5, 2)
     assert points[:, :2].tolist() == [[101.0, 200.0], [123.0, 212.0]]
     assert core_peaks(logits, Tile(100, 200, 24, 24, 8), 0.999, 2).shape == (0, 3)
+
+
+def test_a_broad_low_peak_weighs_more_than_a_high_narrow_one():
+    maps = torch.full((3, 40, 40), -9.0)
+    maps[0, 9:12, 9:12] = 0.0
+    maps[0, 24:27, 24:27] = -3.5
+    maps[0, 25, 25] = 2.0
+    logits = nucleus_logits(maps)
+    assert logits[10, 10] > logits[25, 25] > -4
+    assert logits.argmax() == 10 * 40 + 10
+    points = core_peaks(logits, Tile(0, 0, 24, 24, 8), 0.01, NUCLEUS_APART_PX)  # below the floor: no plain of peaks
+    assert points[:, :2].tolist() == [[2.0, 2.0], [17.0, 17.0]]
 
 
 def test_look_gives_masks_and_calls():

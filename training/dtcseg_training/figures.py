@@ -289,6 +289,7 @@ def summary(results: Sequence[SlideEvaluation]) -> dict[str, float | int | list[
         "candidate_recall": round(seen.value, 4),
         "candidates_per_million": round(sum(r.candidates for r in results) * million, 1),
         "froc_recall": [round(froc_at(results, rate), 4) for rate in FALSE_PER_MILLION],
+        "recall_at_20_false_candidates_per_million": round(froc_at(results, 20.0), 4),
         "outline_iou": round(iou, 4),
         "outline_boundary_um": round(boundary_um, 3),
         "count_bias": round(counted.bias, 4),
