@@ -30,8 +30,8 @@ _NUCLEUS_THRESHOLDS = tuple(float(t) for t in np.round(np.arange(0.02, 0.9, 0.00
 _MANY = 40
 """Fields with fewer nuclei say little about the error of a count."""
 _LOST = 0.003
-"""Share of the tumour cells that the screen sees at all which the candidate threshold may cost: recall is first, and the
-second look is cheap (from 0.01 to this, recall on held-out fields rises by 1 % and candidates by a half)."""
+"""Share of the tumour cells that the screen sees at all which the candidate threshold may cost: recall is first, and
+the second look is cheap (from 0.01 to this, recall on held-out fields rises by 1 % and candidates by a half)."""
 _TUMOUR_THRESHOLD = 0.5
 """A call says more likely than not. (The threshold of the best F1 says how common tumour cells were in the lessons.)"""
 _HALO_PX = 8
