@@ -128,7 +128,7 @@ def _nucleus_threshold(found: Sequence[FloatArray], lessons: Sequence[Lesson]) -
 
     def errors(threshold: float) -> npt.NDArray[np.float64]:
         counted = np.array([(f[:, 2] >= threshold).sum() for f in found], float)
-        return (counted[many] - true[many]) / true[many]
+        return np.asarray((counted[many] - true[many]) / true[many], float)
 
     threshold = min(_NUCLEUS_THRESHOLDS, key=lambda t: float(np.abs(errors(t)).mean()))
     relative = errors(threshold)
