@@ -71,7 +71,7 @@ def calibrate(screen: Screen, look: Look, lessons: Sequence[Lesson], mined: Sequ
     """
     nuclei, candidates = [], []
     for lesson in lessons:
-        found = _peaks(screen, lesson)
+        found = find_peaks(screen, lesson)
         nuclei.append(found[0])
         candidates.append(found[1])
     nucleus_threshold, relative_sd, nuclear = _nucleus_threshold(nuclei, lessons)
@@ -97,7 +97,8 @@ def calibrate(screen: Screen, look: Look, lessons: Sequence[Lesson], mined: Sequ
     )
 
 
-def _peaks(screen: Screen, lesson: Lesson) -> tuple[FloatArray, FloatArray]:
+def find_peaks(screen: Screen, lesson: Lesson) -> tuple[FloatArray, FloatArray]:
+    """Nuclei and candidates (N, 3) of a lesson, x and y in its pixels and probability, each down to a low one."""
     height, width = lesson.planes.shape[1:]
     full = [-(-(side + 2 * _HALO_PX) // SCREEN_STRIDE_PX) * SCREEN_STRIDE_PX for side in (height, width)]
     planes = np.zeros((1, 3, *full), np.float32)

@@ -26,7 +26,7 @@ from dtcseg.working import WorkingGrid, plan_grid
 from dtcseg_training.simulate import Field, draw_spec, render_field
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dtcseg.slide._base import PixelArray
 
@@ -183,10 +183,15 @@ def _turned(vector: Vector, error: float, rng: np.random.Generator) -> Vector:
     return r, g, b
 
 
-def make_lesson(seed: int, index: int) -> Lesson:
+def as_it_is(profile: Profile) -> Profile:
+    """Take a drawn profile as it is; `ablation` puts something else here."""
+    return profile
+
+
+def make_lesson(seed: int, index: int, seen_as: Callable[[Profile], Profile] = as_it_is) -> Lesson:
     """Render field `index` of a data set and prepare it; the same numbers give the same lesson."""
     rng = np.random.default_rng([seed, index])
-    return field_lesson(draw_field(rng), rng)
+    return field_lesson(draw_field(rng), rng, seen_as)
 
 
 def draw_field(rng: np.random.Generator) -> Field:
@@ -200,10 +205,10 @@ def draw_field(rng: np.random.Generator) -> Field:
     return render_field(spec, rng)
 
 
-def field_lesson(field: Field, rng: np.random.Generator) -> Lesson:
+def field_lesson(field: Field, rng: np.random.Generator, seen_as: Callable[[Profile], Profile] = as_it_is) -> Lesson:
     """Prepare one field: planes at both resolutions, targets in the same pixels."""
     slide = ArraySlide(field.image, field.mpp_um, field.channels)
-    profile = draw_profile(field.image, field.channels, field.mpp_um, rng, field.ck_labels > 0)
+    profile = seen_as(draw_profile(field.image, field.channels, field.mpp_um, rng, field.ck_labels > 0))
     zoom = float(np.exp(rng.uniform(-0.06, 0.06)))  # cells seen larger or smaller than they are
     grid = plan_grid(slide, field.mpp_um * zoom, SCREEN_MPP_UM)
     planes = read_planes(slide, grid, profile, 0, 0, grid.width_px, grid.height_px)

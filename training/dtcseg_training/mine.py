@@ -19,6 +19,7 @@ from dtcseg_training.fields import (
     LOOK_MARGIN_PX,
     ArraySlide,
     Lesson,
+    as_it_is,
     crops_of,
     cut_crops,
     draw_field,
@@ -28,6 +29,7 @@ from dtcseg_training.fields import (
 from dtcseg_training.real_lessons import BRIGHTFIELD_SHARES, draw_real_field, real_profile
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy.typing as npt
@@ -43,7 +45,7 @@ _MOST = 24
 _NEAR_PX = 6.0
 
 
-def mine_lesson(seed: int, index: int, model: str) -> Lesson:
+def mine_lesson(seed: int, index: int, model: str, seen_as: Callable[[Profile], Profile] = as_it_is) -> Lesson:
     """Render a field and make a lesson whose crops are the screen's own candidates, with the truth of each.
 
     Parameters
@@ -52,19 +54,23 @@ def mine_lesson(seed: int, index: int, model: str) -> Lesson:
         Which field.
     model : str
         Weights whose screen is asked, as `--model`.
+    seen_as : callable
+        As in `fields.field_lesson`.
     """
     rng = np.random.default_rng([seed, index])
     field = draw_field(rng)
-    lesson = field_lesson(field, rng)
+    lesson = field_lesson(field, rng, seen_as)
     slide = ArraySlide(field.image, field.mpp_um, field.channels)
-    profile = draw_profile(field.image, field.channels, field.mpp_um, rng, field.ck_labels > 0)
+    profile = seen_as(draw_profile(field.image, field.channels, field.mpp_um, rng, field.ck_labels > 0))
     coarse = plan_grid(slide, field.mpp_um, SCREEN_MPP_UM)
     wanted = [(x, y, *_truth_at(field, x, y)) for x, y in _candidates(model, slide, profile, coarse)]
     crops, masks, calls = crops_of(field, slide, profile, plan_grid(slide, field.mpp_um, LOOK_MPP_UM), wanted)
     return replace(lesson, crops=crops, masks=masks, calls=calls)
 
 
-def mine_real_lesson(seed: int, index: int, model: str, folder: Path) -> Lesson:
+def mine_real_lesson(
+    seed: int, index: int, model: str, folder: Path, seen_as: Callable[[Profile], Profile] = as_it_is
+) -> Lesson:
     """Make a lesson of what the screen takes for a candidate on a real image: none of it is a tumour cell.
 
     Crops with a labelled nucleus in the middle are called haematopoietic, the others artefacts. Nobody outlined them,
@@ -78,10 +84,12 @@ def mine_real_lesson(seed: int, index: int, model: str, folder: Path) -> Lesson:
         Weights that are asked, as `--model`.
     folder : Path
         `shared/data`.
+    seen_as : callable
+        As in `fields.field_lesson`.
     """
     rng = np.random.default_rng([seed, index])
     field, zoomed_um = draw_real_field(folder, rng, BRIGHTFIELD_SHARES)
-    profile = real_profile(field, rng)
+    profile = seen_as(real_profile(field, rng))
     coarse, fine = (plan_grid(field.slide, zoomed_um, mpp) for mpp in (SCREEN_MPP_UM, LOOK_MPP_UM))
     nuclei = np.zeros((0, 2)) if field.centres is None else field.centres
     wanted = []

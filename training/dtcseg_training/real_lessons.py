@@ -13,10 +13,11 @@ from dtcseg.screen import read_planes
 from dtcseg.stain.brightfield import BrightfieldProfile
 from dtcseg.working import plan_grid
 from dtcseg_training.composite import composite_field
-from dtcseg_training.fields import ArraySlide, Lesson, centres_of, draw_profile, no_crops, object_crops
+from dtcseg_training.fields import ArraySlide, Lesson, as_it_is, centres_of, draw_profile, no_crops, object_crops
 from dtcseg_training.real import TRAINABLE, real_fields
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy.typing as npt
@@ -41,7 +42,14 @@ _ZOOM = 0.2
 """Pixel sizes are assumed, not known: cells are shown larger and smaller by as much (log scale, half range)."""
 
 
-def real_lesson(seed: int, index: int, folder: Path) -> Lesson:
+def real_lesson(
+    seed: int,
+    index: int,
+    folder: Path,
+    *,
+    held_out: bool = False,
+    seen_as: Callable[[Profile], Profile] = as_it_is,
+) -> Lesson:
     """Fill a lesson with images that may be learned from, side by side; into half of them CK+ cells are laid.
 
     Parameters
@@ -50,13 +58,17 @@ def real_lesson(seed: int, index: int, folder: Path) -> Lesson:
         The same numbers give the same lesson.
     folder : Path
         `shared/data`.
+    held_out : bool
+        Images of the third that is never learned from, to judge by.
+    seen_as : callable
+        As in `fields.field_lesson`.
     """
     rng = np.random.default_rng([seed, index])
     planes = np.zeros((3, _SIDE_PX, _SIDE_PX), np.float16)
     parts: list[Lesson] = []
     left = top = shelf = 0
     while top < _SIDE_PX:
-        part = _one(folder, rng)
+        part = _one(folder, rng, held_out, seen_as)
         width, height = min(part.planes.shape[2], _SIDE_PX - left), min(part.planes.shape[1], _SIDE_PX - top)
         planes[:, top : top + height, left : left + width] = part.planes[:, :height, :width]
         centres = [_moved(c, width, height, left, top) for c in (part.nuclei, part.tumour, part.other)]
@@ -77,20 +89,20 @@ def _moved(centres: npt.NDArray[np.float32], width: int, height: int, left: int,
     return centres[inside] + np.array((left, top), np.float32)
 
 
-def _one(folder: Path, rng: np.random.Generator) -> Lesson:
+def _one(folder: Path, rng: np.random.Generator, held_out: bool, seen_as: Callable[[Profile], Profile]) -> Lesson:
     """Prepare one image at a random zoom."""
-    field, mpp_um = draw_real_field(folder, rng, _SHARES)
+    field, mpp_um = draw_real_field(folder, rng, _SHARES, held_out=held_out)
     profile = real_profile(field, rng)
     if rng.random() < _COMPOSITES:
         hematoxylin = profile.hematoxylin if isinstance(profile, BrightfieldProfile) else None
         laid = composite_field(field, mpp_um, hematoxylin, rng)
         slide = ArraySlide(laid.image, mpp_um, laid.channels)
-        profile = draw_profile(laid.image, laid.channels, mpp_um, rng, laid.ck_labels > 0)
+        profile = seen_as(draw_profile(laid.image, laid.channels, mpp_um, rng, laid.ck_labels > 0))
         grid = plan_grid(slide, mpp_um, SCREEN_MPP_UM)
         nuclei, tumour, other = centres_of(laid, grid)
         crops, masks, calls = object_crops(laid, slide, profile, plan_grid(slide, mpp_um, LOOK_MPP_UM), rng)
     else:
-        slide = field.slide
+        slide, profile = field.slide, seen_as(profile)
         grid = plan_grid(slide, mpp_um, SCREEN_MPP_UM)
         assert field.centres is not None
         nuclei = ((field.centres + 0.5) / grid.downsample - 0.5).astype(np.float32)
@@ -100,10 +112,12 @@ def _one(folder: Path, rng: np.random.Generator) -> Lesson:
     return Lesson(planes.astype(np.float16), nuclei, tumour, other, crops, masks, calls)
 
 
-def draw_real_field(folder: Path, rng: np.random.Generator, shares: dict[str, float]) -> tuple[RealField, float]:
-    """Draw a real image that may be learned from, and the pixel size (µm) it is shown at."""
+def draw_real_field(
+    folder: Path, rng: np.random.Generator, shares: dict[str, float], *, held_out: bool = False
+) -> tuple[RealField, float]:
+    """Draw a real image that may be learned from (or was kept back), and the pixel size (µm) it is shown at."""
     source = str(rng.choice(list(shares), p=list(shares.values())))
-    fields = _train_fields(folder, source)
+    fields = _fields(folder, source, held_out)
     field = fields[int(rng.integers(len(fields)))]
     return field, _mpp_um(field) * float(np.exp(rng.uniform(-_ZOOM, _ZOOM)))
 
@@ -119,7 +133,7 @@ def _mpp_um(field: RealField) -> float:
     return field.slide.resolution.mpp_um if field.slide.resolution else SCREEN_MPP_UM
 
 
-@lru_cache(maxsize=len(_SHARES))
-def _train_fields(folder: Path, source: str) -> tuple[RealField, ...]:
+@lru_cache(maxsize=2 * len(_SHARES))
+def _fields(folder: Path, source: str, held_out: bool) -> tuple[RealField, ...]:
     assert source in TRAINABLE
-    return tuple(f for f in real_fields(folder, source) if not f.held_out and f.centres is not None)
+    return tuple(f for f in real_fields(folder, source) if f.held_out == held_out and f.centres is not None)

@@ -21,9 +21,11 @@ from dtcseg.network.model import Look, Screen
 from dtcseg.network.weights import ARCHITECTURE, Card, WeightsInfo, load, resolve, save
 from dtcseg.parallel import cores
 from dtcseg_training.calibrate import Calibration, calibrate
+from dtcseg_training.fields import as_it_is, make_lesson
 from dtcseg_training.fit import FitSettings, fit_look, fit_screen
 from dtcseg_training.lessons import load_lessons, make_lessons
 from dtcseg_training.mine import mine_lesson, mine_real_lesson
+from dtcseg_training.plain_rgb import PlainRgb
 from dtcseg_training.real import TRAINABLE, shared_data
 from dtcseg_training.real_lessons import real_lesson
 
@@ -53,6 +55,8 @@ class Plan:
         a candidate on them (`mine_real_lesson`); they need the folder of `real.shared_data`.
     screen_epochs, look_epochs, mined_epochs : int
         The look learns first from true objects, then (mined) from what the screen proposes.
+    plain_rgb : bool
+        Learn from colours instead of stain planes; scoring cannot use such weights (`ablation`).
     start : str
         Weights to begin with, as `--model`; "" for random ones.
     device : str
@@ -69,6 +73,7 @@ class Plan:
     mined_epochs: int = 4
     start: str = ""
     device: str = "cpu"
+    plain_rgb: bool = False
 
     def count(self, kind: str) -> int:
         """Fields of one kind."""
@@ -87,19 +92,22 @@ def train(out: Path, work: Path, plan: Plan) -> WeightsInfo:
     plan : Plan
     """
     processes = cores()
+    seen_as = PlainRgb.instead_of if plan.plain_rgb else as_it_is
     for kind in ("held_out", "lessons"):
-        make_lessons(_folder(work, kind), seed=_SEEDS[kind], count=plan.count(kind), processes=processes)
+        simulated = partial(make_lesson, seen_as=seen_as)
+        count = plan.count(kind)
+        make_lessons(_folder(work, kind), seed=_SEEDS[kind], count=count, processes=processes, make=simulated)
     if plan.real:
-        real = partial(real_lesson, folder=_real_folder())
+        real = partial(real_lesson, folder=_real_folder(), seen_as=seen_as)
         make_lessons(work / "lessons", seed=_SEEDS["real"], count=plan.real, processes=processes, make=real)
     _beside(work, plan, (_fit_screen, _fit_first_look))
     first = work / "first.safetensors"
     save(first, _load(work / "screen.safetensors")[0], _load(work / "look.safetensors")[1], _draft_card())
     for kind in ("mined_held_out", "mined"):
-        mine = partial(mine_lesson, model=str(first))
+        mine = partial(mine_lesson, model=str(first), seen_as=seen_as)
         make_lessons(_folder(work, kind), seed=_SEEDS[kind], count=plan.count(kind), processes=processes, make=mine)
     if plan.mined_real:
-        mine = partial(mine_real_lesson, model=str(first), folder=_real_folder())
+        mine = partial(mine_real_lesson, model=str(first), folder=_real_folder(), seen_as=seen_as)
         make_lessons(work / "mined", seed=_SEEDS["mined_real"], count=plan.mined_real, processes=processes, make=mine)
     _fit_second_look(work, plan)
     screen, look = _load(work / "screen.safetensors")[0], _load(work / "second.safetensors")[1]
@@ -172,7 +180,7 @@ def _fit_second_look(work: Path, plan: Plan) -> None:
     if out.exists():
         return
     _prepare(cores())
-    replayed = replace(plan, lessons=int(_REPLAYED * plan.lessons))
+    replayed = replace(plan, lessons=int(_REPLAYED * plan.lessons)) if plan.mined else plan
     lessons = _lessons(work, replayed, "lessons", "look") + _lessons(work, plan, "mined", "look")
     lessons += _lessons(work, plan, "mined_real", "look") + _lessons(work, plan, "real", "look")
     held_out = _lessons(work, plan, "mined_held_out", "look")
