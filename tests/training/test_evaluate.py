@@ -16,6 +16,7 @@ from dtcseg_training.figures import (
     f1,
     froc,
     froc_at,
+    froc_score,
     lin,
     precision,
     recall,
@@ -113,6 +114,7 @@ def test_froc():
     assert froc_at(results, 1) == 0.5
     assert froc_at(results, 2) == 0.75
     assert froc_at(results, 100) == 0.75
+    assert froc_score(results) == pytest.approx((0.25 + 0.5 + 4 * 0.75) / 6)  # two slides: 1/4 a slide is 1/2 a million
     assert np.isnan(froc_at([slide([], [0.5])], 1))
 
 

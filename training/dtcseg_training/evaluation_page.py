@@ -16,7 +16,7 @@ from dtcseg.network.model import LOOK_MPP_UM
 from dtcseg.slide import open_slide
 from dtcseg.working import plan_grid
 from dtcseg_training.figures import (
-    FALSE_PER_MILLION,
+    FALSE_ALLOWED,
     calibration,
     candidate_recall,
     cells,
@@ -26,6 +26,7 @@ from dtcseg_training.figures import (
     false_calls_beside,
     froc,
     froc_at,
+    froc_score,
     mean_outline,
     precision,
     recall,
@@ -76,9 +77,10 @@ def page(results: Sequence[SlideEvaluation], weights: WeightsInfo) -> str:
             f"{false_calls(results)} in {cells(results):,} cells, {false_calls_beside(results)} touch a tumour cell",
         ),
         (
-            "Recall at " + ", ".join(f"{r:g}" for r in FALSE_PER_MILLION) + " false candidates per 10⁶",
-            ", ".join(f"{100 * froc_at(results, rate):.1f} %" for rate in FALSE_PER_MILLION),
+            "Recall at " + ", ".join(f"{r:g}" for r in FALSE_ALLOWED) + " false candidates per 10⁶",
+            ", ".join(f"{100 * froc_at(results, rate):.1f} %" for rate in FALSE_ALLOWED),
         ),
+        ("Mean recall at as many false candidates a slide (CAMELYON16)", f"{100 * froc_score(results):.1f} %"),
         ("Outline overlap (IoU), boundary distance", f"{iou:.3f}, {boundary_um:.2f} µm"),
         (
             "Count error: bias (95 % limits of agreement)",

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 
-FALSE_PER_MILLION = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""Where the FROC curve is read: CAMELYON16's steps, per 10^6 cells instead of per slide."""
+FALSE_ALLOWED = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Where the FROC curve is read: CAMELYON16's steps (Ehteshami Bejnordi et al. 2017), per slide and per 10^6 cells."""
 _BINS = 10
 
 
@@ -110,6 +110,12 @@ def froc_at(results: Sequence[SlideEvaluation], false_per_million: float) -> flo
     false, found = froc(results)
     allowed = false <= false_per_million
     return float(found[allowed].max()) if allowed.any() else 0.0
+
+
+def froc_score(results: Sequence[SlideEvaluation]) -> float:
+    """CAMELYON16's figure: mean recall at 1/4, 1/2, 1, 2, 4 and 8 false candidates a slide."""
+    slides_per_million = 1e6 * len(results) / max(cells(results), 1)
+    return float(np.mean([froc_at(results, rate * slides_per_million) for rate in FALSE_ALLOWED]))
 
 
 @dataclass(frozen=True)
@@ -288,7 +294,8 @@ def summary(results: Sequence[SlideEvaluation]) -> dict[str, float | int | list[
         "false_calls_elsewhere_per_million": round((false_calls(results) - false_calls_beside(results)) * million, 3),
         "candidate_recall": round(seen.value, 4),
         "candidates_per_million": round(sum(r.candidates for r in results) * million, 1),
-        "froc_recall": [round(froc_at(results, rate), 4) for rate in FALSE_PER_MILLION],
+        "froc_recall": [round(froc_at(results, rate), 4) for rate in FALSE_ALLOWED],
+        "froc_score_per_slide": round(froc_score(results), 4),
         "recall_at_20_false_candidates_per_million": round(froc_at(results, 20.0), 4),
         "outline_iou": round(iou, 4),
         "outline_boundary_um": round(boundary_um, 3),
