@@ -41,6 +41,11 @@ class Candidate:
         Nucleated cells counted within 50 µm of the centre, this one left out.
     cluster_id : int
         Number of the cluster of touching tumour/uninterpretable cells, 0 for a single cell.
+    nucleus_ratio : float
+        Area of the nucleus over the median area of the nuclei around it; 0 where too few can be told apart.
+    ck_granularity : float
+        Contrast of grains finer than about 2 µm: standard deviation of what a blur takes out of the cytokeratin plane
+        inside the outline, over its mean.
     """
 
     x_px: float
@@ -55,6 +60,8 @@ class Candidate:
     ck_over_nucleus: float
     neighbours: int
     cluster_id: int
+    nucleus_ratio: float = 0.0
+    ck_granularity: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import shapely
 from scipy import ndimage
 from scipy.spatial import cKDTree
+from skimage.filters import threshold_otsu
 from skimage.measure import find_contours
 
 from dtcseg.cells import CALLS, Candidate
@@ -38,6 +39,10 @@ _MIN_CELL_UM2 = 12.0
 """Smaller than a 4 µm disc: no cell, but a grain; kept as a disc of this area, so that it can be seen and judged."""
 _COVERED_OD = 0.5
 """A nuclear pixel is covered where its cytokeratin is at least this share of the cell's mean."""
+_NEIGHBOUR_NUCLEUS_UM2 = (20.0, 160.0)
+"""Areas of single nuclei around a candidate: discs of 5 to 14 µm; less is dirt, more are several nuclei in one."""
+_FEWEST_NEIGHBOURS = 4
+_GRAIN_SIGMA_PX = 2.0
 _OUTLINE_TOLERANCE_PX = 0.35
 _CK_POSITIVE = 0.10
 """An object of which not even a quarter reaches this (cytokeratin plane averaged over 1.5 µm) is not
@@ -55,6 +60,8 @@ class _Seen:
     nucleus_px: int
     ck_od: float
     ck_over_nucleus: float
+    nucleus_ratio: float
+    ck_granularity: float
 
 
 def look_at(
@@ -124,12 +131,12 @@ def _look_group(
         return []
     masks, calls = engine.look(np.stack(crops))
     return [
-        _measure(crop, mask, call, corner)
+        _measure(crop, mask, call, corner, grid.mpp_um)
         for crop, mask, call, corner in zip(crops, masks, calls, corners, strict=True)
     ]
 
 
-def _measure(crop: FloatArray, masks: FloatArray, call: FloatArray, corner: tuple[int, int]) -> _Seen:
+def _measure(crop: FloatArray, masks: FloatArray, call: FloatArray, corner: tuple[int, int], mpp_um: float) -> _Seen:
     cell, cell_probability = _middle_object(masks[LOOK_MASKS.index("cell")])
     ring = _ring(cell_probability) + np.asarray(corner, np.float64)
     nucleus = _own_nucleus(masks[LOOK_MASKS.index("nucleus")] > 0.5, cell)
@@ -143,6 +150,8 @@ def _measure(crop: FloatArray, masks: FloatArray, call: FloatArray, corner: tupl
         nucleus_px=int(nucleus.sum()),
         ck_od=ck_od,
         ck_over_nucleus=float(covered.mean()) if covered.size else 0.0,
+        nucleus_ratio=_nucleus_ratio(crop[0], nucleus, mpp_um),
+        ck_granularity=float((ck - ndimage.gaussian_filter(ck, _GRAIN_SIGMA_PX))[cell].std()) / max(ck_od, 0.05),
     )
 
 
@@ -189,6 +198,23 @@ def _own_nucleus(nuclear: npt.NDArray[np.bool_], cell: npt.NDArray[np.bool_]) ->
     return cast("npt.NDArray[np.bool_]", own[labels])
 
 
+def _nucleus_ratio(nuclear: FloatArray, own: npt.NDArray[np.bool_], mpp_um: float) -> float:
+    """Area of the own nucleus over the median of the others in the crop (Otsu's threshold, pieces of one size)."""
+    if not own.any() or not float(np.ptp(nuclear)) > 0:
+        return 0.0
+    smooth = ndimage.gaussian_filter(nuclear, 1.0)
+    labels, count = ndimage.label(smooth > threshold_otsu(smooth))  # type: ignore[no-untyped-call]
+    areas_um2 = np.bincount(labels.ravel(), minlength=count + 1).astype(float) * mpp_um**2
+    cut = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1], labels[own]]))
+    areas_um2[cut] = 0  # at the rim, or its own
+    areas_um2[0] = 0
+    low, high = _NEIGHBOUR_NUCLEUS_UM2
+    others = areas_um2[(areas_um2 >= low) & (areas_um2 <= high)]
+    if len(others) < _FEWEST_NEIGHBOURS:
+        return 0.0
+    return float(own.sum()) * mpp_um**2 / float(np.median(others))
+
+
 def _candidate(seen: _Seen, grid: WorkingGrid, tumour_threshold: float) -> Candidate:
     """Level-0 record of one candidate; neighbours and clusters come later."""
     ring = (seen.ring + 0.5) * grid.downsample - 0.5
@@ -208,6 +234,8 @@ def _candidate(seen: _Seen, grid: WorkingGrid, tumour_threshold: float) -> Candi
         ck_over_nucleus=round(seen.ck_over_nucleus, 3),
         neighbours=0,
         cluster_id=0,
+        nucleus_ratio=round(seen.nucleus_ratio, 2),
+        ck_granularity=round(seen.ck_granularity, 3),
     )
 
 

@@ -39,6 +39,8 @@ CELL_COLUMNS = (
     "ck_over_nucleus",
     "neighbours",
     "cluster_id",
+    "nucleus_ratio",
+    "ck_granularity",
     "uuid",
 )
 CALL_COLOURS: dict[Call, tuple[int, int, int]] = {
@@ -83,6 +85,8 @@ def cells_csv(slide: str, candidates: Sequence[Candidate], mpp_um: float) -> byt
             "ck_over_nucleus": fixed(cell.ck_over_nucleus, 4),
             "neighbours": int(cell.neighbours),
             "cluster_id": int(cell.cluster_id),
+            "nucleus_ratio": fixed(cell.nucleus_ratio, 2),
+            "ck_granularity": fixed(cell.ck_granularity, 3),
             "uuid": name,
         }
         for number, (cell, name) in enumerate(zip(candidates, uuids, strict=True), start=1)
@@ -116,6 +120,8 @@ def _feature(number: int, cell: Candidate, name: str, mpp_um: float) -> dict[str
         "ck_over_nucleus": round(float(cell.ck_over_nucleus), 4),
         "neighbours": int(cell.neighbours),
         "cluster_id": int(cell.cluster_id),
+        "nucleus_ratio": round(float(cell.nucleus_ratio), 2),
+        "ck_granularity": round(float(cell.ck_granularity), 3),
     }
     return {
         "type": "Feature",
