@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
+from skimage.draw import polygon2mask
 
 from dtcseg.network.model import LOOK_CLASSES, LOOK_MPP_UM, LOOK_PX, SCREEN_MPP_UM
 from dtcseg.screen import Profile, read_planes
@@ -312,6 +313,10 @@ def _mask_crop(field: Field, grid: WorkingGrid, left: int, top: int, side: int, 
     rows, columns = np.clip(ys, 0, height - 1)[:, None], np.clip(xs, 0, width - 1)[None, :]
     nucleus = (field.nucleus_labels[rows, columns] == label) & inside
     cell = (field.ck_labels[rows, columns] == label) & inside
+    outline = field.cells[label - 1].outline
+    if len(outline):  # the whole of it: labels show only what nothing else lies on
+        ring = (outline[:, ::-1] + 0.5) / grid.downsample - 0.5 - (top, left)
+        cell |= polygon2mask((side, side), ring) & inside  # type: ignore[no-untyped-call]
     result[0] = cell | nucleus
     result[1] = nucleus
     return result

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+import shapely
 import torch
 
 from dtcseg.network.model import LOOK_MPP_UM, LOOK_PX, SCREEN_MPP_UM, SCREEN_STRIDE_PX
@@ -63,7 +64,11 @@ def mine_lesson(seed: int, index: int, model: str, seen_as: Callable[[Profile], 
     slide = ArraySlide(field.image, field.mpp_um, field.channels)
     profile = seen_as(draw_profile(field.image, field.channels, field.mpp_um, rng, field.ck_labels > 0))
     coarse = plan_grid(slide, field.mpp_um, SCREEN_MPP_UM)
-    wanted = [(x, y, *_truth_at(field, x, y)) for x, y in _candidates(model, slide, profile, coarse)]
+    wanted = []
+    for x, y in _candidates(model, slide, profile, coarse):
+        truth = _truth_at(field, x, y)
+        if truth is not None:
+            wanted.append((x, y, *truth))
     crops, masks, calls = crops_of(field, slide, profile, plan_grid(slide, field.mpp_um, LOOK_MPP_UM), wanted)
     return replace(lesson, crops=crops, masks=masks, calls=calls)
 
@@ -129,8 +134,15 @@ def _networks(model: str) -> tuple[Screen, Look, float]:
     return screen, look, info.card.candidate_threshold
 
 
-def _truth_at(field: Field, x: float, y: float) -> tuple[int, str]:
-    """Label and call of what lies at a place: a CK+ object, else an ordinary cell, else nothing (artefact)."""
+def _truth_at(field: Field, x: float, y: float) -> tuple[int, str] | None:
+    """Label and call of what lies at a place: a tumour cell, else what is seen there, else what is near, else nothing.
+
+    A tumour cell counts with its whole outline, under a fibre or a squame as well: it is there to be found. None where
+    something lies that is centred outside the field: its truth is not told.
+    """
+    tumour = _tumour_at(field, x, y)
+    if tumour:
+        return tumour, "tumour"
     reach = max(round(_NEAR_PX / field.mpp_um * 0.5), 1)
     row, column = round(y), round(x)
     window = np.s_[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1]
@@ -139,11 +151,25 @@ def _truth_at(field: Field, x: float, y: float) -> tuple[int, str]:
         if 0 <= row < height and 0 <= column < width and labels[row, column] > 0:  # a leukocyte beside a tumour cell
             here = int(labels[row, column])
             return here, field.cells[here - 1].call or "haematopoietic"
+    if (field.ck_labels[window] < 0).any() or (field.nucleus_labels[window] < 0).any():
+        return None
     for labels in (field.ck_labels, field.nucleus_labels):
         near = _nearest(labels[window], min(row, reach), min(column, reach))
         if near > 0:
             return near, field.cells[near - 1].call or "haematopoietic"
     return 0, "artefact"
+
+
+def _tumour_at(field: Field, x: float, y: float) -> int:
+    """Label of the tumour cell whose outline holds a place, the one with the nearest centre; 0 if there is none."""
+    best, least = 0, np.inf
+    for number, cell in enumerate(field.cells, start=1):
+        distance = float(np.hypot(cell.x_px - x, cell.y_px - y))
+        if cell.call != "tumour" or len(cell.outline) < 4 or distance >= min(least, cell.diameter_um / field.mpp_um):
+            continue
+        if shapely.Polygon(cell.outline).contains(shapely.Point(x, y)):
+            best, least = number, distance
+    return best
 
 
 def _nearest(labels: npt.NDArray[np.int32], row: int, column: int) -> int:
