@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dtcseg.cells import STAINS, Role, Stain
+from dtcseg.results.atomic import write_file
 from dtcseg_training.simulate.cytokeratin import HAEMATOPOIETIC, TUMOUR, UNINTERPRETABLE
 from dtcseg_training.simulate.slides import write_slide
 from dtcseg_training.simulate.spec import FieldSpec, draw_spec
@@ -104,12 +106,13 @@ def draw_counts(rng: np.random.Generator, spec: FieldSpec, *, enriched: bool) ->
 
 
 def write_slides_csv(path: Path, entries: Iterable[Entry]) -> None:
-    """Write a `slides.csv`."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(SLIDES_COLUMNS)
-        for entry in entries:
-            writer.writerow((entry.file, entry.patient, entry.timepoint, entry.role, entry.stain, f"{entry.mpp_um:g}"))
+    """Write a `slides.csv` once all entries are there; until then an earlier one stays."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(SLIDES_COLUMNS)
+    for entry in entries:
+        writer.writerow((entry.file, entry.patient, entry.timepoint, entry.role, entry.stain, f"{entry.mpp_um:g}"))
+    write_file(path, text.getvalue().encode())
 
 
 def simulate(
