@@ -165,16 +165,26 @@ def _candidate_threshold(found: Sequence[FloatArray], lessons: Sequence[Lesson])
 
 
 def matches(found: npt.NDArray[np.floating[Any]], true: npt.NDArray[np.floating[Any]], near: float) -> int:
-    """Pairs of found and true points, nearest first, each used once."""
+    """Count the pairs of found and true points."""
+    return len(paired(found, true, near))
+
+
+def paired(
+    found: npt.NDArray[np.floating[Any]], true: npt.NDArray[np.floating[Any]], near: float
+) -> list[tuple[int, int]]:
+    """Pair found and true points, nearest first, each used once."""
     if not len(found) or not len(true):
-        return 0
+        return []
     pairs = cKDTree(found).sparse_distance_matrix(cKDTree(true), near, output_type="ndarray")
-    used_found, used_true = set(), set()
+    used_found: set[int] = set()
+    used_true: set[int] = set()
+    kept = []
     for i, j, _ in sorted(pairs.tolist(), key=lambda p: p[2]):
         if i not in used_found and j not in used_true:
             used_found.add(i)
             used_true.add(j)
-    return len(used_true)
+            kept.append((i, j))
+    return kept
 
 
 def _calls(look: Look, lessons: Sequence[Lesson]) -> tuple[float, dict[str, object]]:
