@@ -244,7 +244,7 @@ def _falling_root(function: Callable[[float], float], start: float) -> float:
 
 @cache
 def _normal_grid() -> tuple[FloatArray, FloatArray]:
-    """Standard normal on a fine even grid.
+    """Lay a standard normal on a fine even grid.
 
     With many cells found a Poisson tail is nearly a step in the denominator, which few Gauss-Hermite points would miss.
     """
