@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -145,11 +146,13 @@ def log_found(means: FloatArray, patient_sd: FloatArray, shape: FloatArray) -> F
     """
     patients = means.shape[1]
     none = log_marginal(np.zeros((patients, 1)), means[..., None], patient_sd, shape)
+    frequent = np.log(np.maximum(-np.expm1(np.minimum(none, 0.0)), 1e-300))
+    if (none < _RARE).all():
+        return np.asarray(frequent)
     effects, log_weights = _nodes(np.ones(patients), means, patient_sd, 1.0 / shape[:, None])
     each = shape[:, None, None]
     some = -np.expm1(-each * np.log1p(means[..., None] / each * np.exp(effects)))
     rare = _log_sum(np.log(np.maximum(some, 1e-300)) + log_weights)
-    frequent = np.log(np.maximum(-np.expm1(np.minimum(none, 0.0)), 1e-300))
     return np.where(none < _RARE, frequent, rare)
 
 
@@ -162,7 +165,7 @@ def _nodes(
     variance = 1.0 / (1.0 / prior + 1.0 / likelihood)
     centre = variance / likelihood * np.log((total + 0.5) / np.maximum(means, 1e-300))
     width = np.sqrt(variance)
-    z, weights = np.polynomial.hermite_e.hermegauss(NODES)
+    z, weights = _hermite()
     effects = centre[..., None] + width[..., None] * z
     log_weights = np.log(weights) + 0.5 * z**2 + np.log(width)[..., None] - 0.5 * effects**2 / prior[..., None]
     return effects, np.asarray(log_weights - 0.5 * np.log(2 * np.pi * prior)[..., None])
@@ -171,3 +174,8 @@ def _nodes(
 def _log_sum(terms: FloatArray) -> FloatArray:
     top = terms.max(axis=-1)
     return np.asarray(top + np.log(np.exp(terms - top[..., None]).sum(axis=-1)))
+
+
+@cache
+def _hermite() -> tuple[FloatArray, FloatArray]:
+    return np.polynomial.hermite_e.hermegauss(NODES)

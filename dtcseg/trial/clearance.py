@@ -13,7 +13,8 @@ counts, the second is binomial with share N2 / (N1 + N2) in an unchanged patient
 
 An unchanged patient looks cleared by luck: exp(-k1 N2 / N1) with the found rate put in as if it were the true one
 (37, 14 and 5 % for 1, 2 and 3 cells at equal depth), and more once it is averaged over what the rate may have been:
-((b + N1) / (b + N1 + N2))^(a + k1). The second decides here.
+((b + N1) / (b + N1 + N2))^(a + k1). "Cleared" asks that the second be small and the exact test agree: the test needs
+no prior, and patients are looked at again because cells were found, so that the found rate flatters the first sample.
 """
 
 from __future__ import annotations
@@ -114,7 +115,8 @@ def change(
 
     The word is
     - "cleared" where something was found before, nothing now, and an unchanged patient would have shown nothing now
-      with a probability (averaged) below 5 %;
+      with a probability below 5 %, both averaged over the earlier rate and by the exact conditional test (which at
+      equal depth asks for 5 cells before);
     - "reduced" or "risen" where the interval of the ratio lies wholly below or above 1;
     - "unchanged" where it lies wholly between 1/2 and 2;
     - "cannot be told" in all other cases, so also where nothing was found either time or too few cells were screened.
@@ -137,14 +139,15 @@ def change(
     """
     low, middle, high = ratio_quantiles(count_1, mnc_1, count_2, mnc_2, prior=prior, confidence=confidence)
     luck = luck_averaged(count_1, mnc_1, mnc_2, prior=prior)
+    fell = p_value_reduced(count_1, mnc_1, count_2, mnc_2)
     return Change(
-        word=_word(count_1, count_2, low, high, luck),
+        word=_word(count_1, count_2, low, high, max(luck, fell)),
         ratio=middle,
         low=low,
         high=high,
         p_reduced=p_ratio_below(1.0, count_1, mnc_1, count_2, mnc_2, prior=prior),
         p_reduced_80=p_ratio_below(0.2, count_1, mnc_1, count_2, mnc_2, prior=prior),
-        p_value_reduced=p_value_reduced(count_1, mnc_1, count_2, mnc_2),
+        p_value_reduced=fell,
         p_value_risen=p_value_reduced(count_2, mnc_2, count_1, mnc_1),
         luck_plug_in=luck_plug_in(count_1, mnc_1, mnc_2),
         luck=luck,
@@ -155,7 +158,7 @@ def change(
 def p_ratio_below(
     ratio: float, count_1: int, mnc_1: float, count_2: int, mnc_2: float, *, prior: Prior = JEFFREYS
 ) -> float:
-    """Posterior probability that later / earlier rate is below `ratio` (0.2: a reduction of at least 80 %)."""  # noqa: D401
+    """Posterior probability that later / earlier rate is below `ratio` (0.2: a reduction of at least 80 %)."""
     positive(ratio, "ratio")
     shape_1, millions_1 = _posterior(count_1, mnc_1, prior)
     shape_2, millions_2 = _posterior(count_2, mnc_2, prior)
@@ -187,7 +190,7 @@ def ratio_quantiles(
 
 
 def p_value_reduced(count_1: int, mnc_1: float, count_2: int, mnc_2: float) -> float:
-    """Exact conditional test, one-sided: as few cells or fewer the second time, had nothing changed."""  # noqa: D401
+    """Exact conditional test, one-sided: as few cells or fewer the second time, had nothing changed."""
     first, second = whole(count_1, "count_1"), whole(count_2, "count_2")
     share = positive(mnc_2, "mnc_2") / (positive(mnc_1, "mnc_1") + mnc_2)
     # P(K <= k2 | n, share) = I_(1 - share)(n - k2, k2 + 1)
@@ -195,14 +198,14 @@ def p_value_reduced(count_1: int, mnc_1: float, count_2: int, mnc_2: float) -> f
 
 
 def luck_plug_in(count_1: int, mnc_1: float, mnc_2: float) -> float:
-    """Probability that nothing is found later, had the true rate been the one found and not changed."""  # noqa: D401
+    """Probability that nothing is found later, had the true rate been the one found and not changed."""
     return math.exp(-whole(count_1, "count_1") * positive(mnc_2, "mnc_2") / positive(mnc_1, "mnc_1"))
 
 
 def luck_averaged(count_1: int, mnc_1: float, mnc_2: float, *, prior: Prior = JEFFREYS) -> float:
-    """Probability that nothing is found later in an unchanged patient, averaged over the earlier rate's posterior."""  # noqa: D401
+    """Probability that nothing is found later in an unchanged patient, averaged over the earlier rate's posterior."""
     shape, millions = _posterior(count_1, mnc_1, prior)
-    return (millions / (millions + positive(mnc_2, "mnc_2") / PER)) ** shape
+    return float((millions / (millions + positive(mnc_2, "mnc_2") / PER)) ** shape)
 
 
 def fit_prior(counts: Sequence[int], mncs: Sequence[float], name: str = "cohort") -> Prior:
@@ -230,7 +233,7 @@ def fit_prior(counts: Sequence[int], mncs: Sequence[float], name: str = "cohort"
     def rate(shape: float) -> float:
         """Solve for the rate parameter that fits best at this shape, by its fixed point."""
         per_million = found.sum() / millions.sum()
-        scale = shape / per_million
+        scale = float(shape / per_million)
         for _ in range(200):
             means = (shape + found) / (scale + millions)
             scale = shape / float(means.mean())
