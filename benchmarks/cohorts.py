@@ -1,6 +1,6 @@
 """Simulated patients and trials of known truth: intervals that cover, probabilities that come true.
 
-    python benchmarks/cohorts.py [--part intervals|reliability|words|trial|answers|all] [--runs 1000] [--seed 1]
+    python benchmarks/cohorts.py [--part small|intervals|reliability|words|trial|answers|all] [--runs 1000] [--seed 1]
 
 Prints the tables of docs/statistics.md. One process; the parts `trial` and `answers` (a trial whose patients answer
 differently to one treatment) take some tenths of a second a run, the others seconds.
@@ -18,9 +18,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaln
 
+from dtcseg.trial.agreement import Table, cohen_kappa, gwet_ac1
 from dtcseg.trial.clearance import JEFFREYS, UNIFORM, Prior, change, fit_prior, p_ratio_below
 from dtcseg.trial.cohort import Effect, Visit, fit_cohort
+from dtcseg.trial.controls import detection_limits
+from dtcseg.trial.detection import captured
 from dtcseg.trial.rates import Screened, result
+from dtcseg.trial.recovery import scores, westgard
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -283,7 +287,67 @@ def _trial_row(arm: Arm, own: list[Effect]) -> str:
     )
 
 
+def part_small(runs: int, rng: np.random.Generator) -> None:
+    """Print how the smaller figures hold: capture and recapture, kappa, limit of blank, Westgard's rules."""
+    print(f"\nCoverage of the 95 % interval of the cells there were (capture and recapture), {runs} runs.\n")
+    print("| cells | recalls | covered % | without an upper end % | median of Chapman's estimate |")
+    print("|---|---|---|---|---|")
+    for there in (3, 10, 30):
+        for recalls in ((0.9, 0.8), (0.5, 0.4)):
+            seen = [rng.random((2, there)) < np.array(recalls)[:, None] for _ in range(runs)]
+            said = [captured(int(a.sum()), int(b.sum()), int((a & b).sum())) for a, b in seen]
+            covered = np.mean([s.low <= there <= s.high for s in said])
+            endless = np.mean([math.isinf(s.high) for s in said])
+            middle = np.median([s.total for s in said])
+            print(
+                f"| {there} | {recalls[0]}, {recalls[1]} | {100 * covered:.1f} | {100 * endless:.1f} | {middle:.1f} |"
+            )
+    print(f"\nCoverage of the delta intervals of kappa and AC1, {runs} tables a line.\n")
+    print("| patients | positive by both, first, second % | kappa % | AC1 % | kappa undefined % |")
+    print("|---|---|---|---|---|")
+    for total in (20, 50, 100):
+        for shares in ((22, 16, 9, 53), (3, 4, 4, 89)):
+            print(_agreement_row(total, shares, runs, rng))
+    print(f"\nBlanks (mean 1.5 a slide) above the limit of blank, at most 5 % wanted; {runs} runs.\n")
+    print("| relative SD between slides | 3 controls | 10 controls | 30 controls |")
+    print("|---|---|---|---|")
+    for spread in (0.0, 0.5, 1.0):
+        cells = [f"{100 * _above_blank(number, spread, runs, rng):.1f}" for number in (3, 10, 30)]
+        print(f"| {spread:g} | " + " | ".join(cells) + " |")
+    print("\nFalse alarms of Westgard's rules, % of 20,000 good batches.\n")
+    print("| cells expected | 1-3s | 2-2s | R-4s | 4-1s | 10-x |")
+    print("|---|---|---|---|---|---|")
+    for mean in (4.0, 20.0, 50.0):
+        values = scores(rng.poisson(mean, 20_000).tolist(), [mean] * 20_000)
+        # in pieces of 20 batches, since a rule looks back ten at most
+        broken = [v.rule for first in range(0, 20_000, 20) for v in westgard(values[first : first + 20])]
+        cells = [f"{broken.count(rule) / 200:.2f}" for rule in ("1-3s", "2-2s", "R-4s", "4-1s", "10-x")]
+        print(f"| {mean:g} | " + " | ".join(cells) + " |")
+
+
+def _agreement_row(total: int, shares: tuple[int, int, int, int], runs: int, rng: np.random.Generator) -> str:
+    drawn = [Table(*(int(n) for n in row)) for row in rng.multinomial(total, np.array(shares) / 100, runs)]
+    cells = []
+    for statistic in (cohen_kappa, gwet_ac1):
+        true, said = statistic(Table(*shares)).value, [statistic(counts) for counts in drawn]
+        defined = [s for s in said if not math.isnan(s.value)]
+        cells.append(f"{100 * np.mean([s.low <= true <= s.high for s in defined]):.1f}")
+    undefined = np.mean([math.isnan(cohen_kappa(counts).value) for counts in drawn])
+    positives = f"{shares[0]}, {shares[0] + shares[1]}, {shares[0] + shares[2]}"
+    return f"| {total} | {positives} | {cells[0]} | {cells[1]} | {100 * undefined:.1f} |"
+
+
+def _above_blank(controls: int, spread: float, runs: int, rng: np.random.Generator) -> float:
+    above = 0
+    for _ in range(runs):
+        rates = np.full(controls + 1, 1.5) * (rng.gamma(1 / spread**2, spread**2, controls + 1) if spread else 1.0)
+        found = rng.poisson(rates)
+        above += found[-1] > detection_limits(found[:-1].tolist(), [2e6] * controls, 2e6).blank_count
+    return above / runs
+
+
 PARTS = {
+    "small": part_small,
     "intervals": part_intervals,
     "reliability": part_reliability,
     "words": part_words,

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from dtcseg.statistics import CONFIDENCE, PER, poisson_upper_limit, share_interval
 from dtcseg.trial import _mixed_poisson
 from dtcseg.trial._checks import between, positive, whole
-from dtcseg.trial._importance import sample
+from dtcseg.trial._importance import Draws, sample
 from dtcseg.trial._mixed_poisson import Design, Priors
 
 FloatArray = npt.NDArray[np.float64]
@@ -101,6 +101,8 @@ class CohortFit:
     ----------
     effects : tuple of Effect
         By arm, then time; the control arm has none.
+    control : tuple of Effect
+        The control arm's own change since the start, for each later time.
     patient_sd : float
         Posterior median of the standard deviation of patients' log rates.
     visit_cv : float
@@ -110,6 +112,7 @@ class CohortFit:
     """
 
     effects: tuple[Effect, ...]
+    control: tuple[Effect, ...]
     patient_sd: float
     visit_cv: float
     effective_draws: float
@@ -208,19 +211,11 @@ def fit_cohort(
         effective=effective,
         seed=seed,
     )
-    first = len(design.kinds) - len(names)
-    effects = []
-    for column, (arm, time) in enumerate(names, start=first):
-        log_ratios = draws.values[:, column]
-        low, middle, high = _quantiles(log_ratios, draws.weights, (1.0 - tail, 0.5, tail))
-        fallen = float(draws.weights[log_ratios < 0].sum())
-        effects.append(
-            Effect(
-                arm, time, -math.expm1(middle), -math.expm1(low), -math.expm1(high), fallen, log_ratios, draws.weights
-            )
-        )
+    own = [(control, time) for time in sorted({v.time for v in visits})[1:]]
+    # column 0 is the level at the start; then come the control arm's times, then the treatments
+    effects = [_effect(name, draws, column, tail) for column, name in enumerate([*own, *names], start=1)]
     spread = [math.exp(_quantiles(draws.values[:, at], draws.weights, (0.5,))[0]) for at in (-2, -1)]
-    return CohortFit(tuple(effects), spread[0], spread[1], draws.effective)
+    return CohortFit(tuple(effects[len(own) :]), tuple(effects[: len(own)]), spread[0], spread[1], draws.effective)
 
 
 def dtc_free(visits: Sequence[Visit], confidence: float = CONFIDENCE) -> list[DtcFree]:
@@ -303,6 +298,13 @@ def _design(
         raise ValueError("enrolled for a positive first sample, yet a patient has none")
     kinds = ("level", *("time",) * (len(times) - 1), *("effect",) * len(names))
     return Design(counts, millions, columns, kinds, enrolled_positive), names
+
+
+def _effect(name: tuple[str, float | None], draws: Draws, column: int, tail: float) -> Effect:
+    log_ratios, weights = draws.values[:, column], draws.weights
+    high, middle, low = _quantiles(log_ratios, weights, (tail, 0.5, 1.0 - tail))
+    fallen = float(weights[log_ratios < 0].sum())
+    return Effect(*name, -math.expm1(middle), -math.expm1(low), -math.expm1(high), fallen, log_ratios, weights)
 
 
 def _checked(visits: Sequence[Visit], control: str) -> dict[str, str]:
