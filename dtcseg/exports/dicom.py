@@ -45,7 +45,7 @@ _MEASUREMENTS = {
     "diameter_um": (("81827009", "SCT", "Diameter"), ("um", "UCUM", "micrometer")),
     "area_um2": (("42798000", "SCT", "Area"), _AREA_UNIT),
     "nucleus_area_um2": (("nucleus_area", SCHEME, "Area of the nucleus"), _AREA_UNIT),
-    "ck_od": (("ck_od", SCHEME, "Mean cytokeratin optical density"), _NO_UNIT),
+    "ck_od": (("ck_od", SCHEME, "Mean of the cytokeratin plane"), _NO_UNIT),
     "ck_over_nucleus": (("ck_over_nucleus", SCHEME, "Share of nucleus under cytokeratin"), _NO_UNIT),
     "neighbours": (("neighbours", SCHEME, "Nucleated cells within 50 um"), _NO_UNIT),
 }
