@@ -15,7 +15,7 @@ import numpy as np
 
 from dtcseg.cells import CALLS, Call
 from dtcseg.errors import UsageError
-from dtcseg.exports.dicom_source import short_text, source_of
+from dtcseg.exports.dicom_source import Source, short_text, source_of
 from dtcseg.exports.slides import Calls, ExportedCell, ExportedSlide, ExportError, NothingToExport
 from dtcseg.results.candidates import CALL_COLOURS
 from dtcseg.results.text import one_line
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 SCHEME = "99DTCSEG"
+_REFUSED = (ValueError, TypeError, AttributeError, KeyError, OverflowError)
 _NAMESPACE = uuid.UUID("b0a4f6c2-0f37-5d8c-8a52-9a0c64f2c9d1")
 _CATEGORIES = {  # CID 7150 of the standard
     "tumour": ("49755003", "SCT", "Morphologically Abnormal Structure"),
@@ -97,20 +98,25 @@ def dicom_annotations(slide: ExportedSlide, calls: Calls | None = None) -> bytes
             f"{one_line(slide.record.slide)}: no cells.dcm, it has no candidates and DICOM annotations may not be empty"
         )
     try:
-        annotations = _annotations(slide)
-        file = io.BytesIO()
-        annotations.save_as(file)
-    except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
+        try:
+            return _encoded(_annotations(slide, source_of(slide.record)))
+        except _REFUSED:
+            return _encoded(_annotations(slide, source_of(slide.record, bare=True)))
+    except _REFUSED as error:
         raise ExportError(f"{one_line(slide.record.slide)}: cannot be written as DICOM ({one_line(error)})") from error
+
+
+def _encoded(annotations: Dataset) -> bytes:
+    file = io.BytesIO()
+    annotations.save_as(file)
     return file.getvalue()
 
 
-def _annotations(slide: ExportedSlide) -> Dataset:
+def _annotations(slide: ExportedSlide, source: Source) -> Dataset:
     from highdicom.ann import MicroscopyBulkSimpleAnnotations
     from highdicom.coding_schemes import CodingSchemeIdentificationItem
 
     record = slide.record
-    source = source_of(record)
     finished = datetime.fromisoformat(record.finished)
     content = "|".join(f"{cell.uuid} {cell.call} {cell.score}" for cell in slide.cells)
     identity = f"{source.dataset.SOPInstanceUID}|{record.key}|{record.finished}|{content}"
@@ -127,6 +133,7 @@ def _annotations(slide: ExportedSlide) -> Dataset:
         manufacturer_model_name="dtcseg",
         software_versions=short_text(record.program),
         device_serial_number=short_text(record.weights.sha256),  # what tells one such "device" from another
+        specific_character_set="ISO_IR 192",  # UTF-8, whatever the image has: names of files may be in any script
         content_label="DTCSEG_CELLS",
         content_description=source.note,
         content_date=finished.date(),

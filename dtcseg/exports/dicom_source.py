@@ -35,6 +35,7 @@ _TEXT_KEYWORDS = (
     "StudyDate",
     "StudyTime",
 )
+_NOTE = "Candidates found by dtcseg; research use only"
 _LONGEST_ID = 64
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 
@@ -58,20 +59,29 @@ class Source:
     note: str
 
 
-def source_of(record: SlideRecord) -> Source:
+def source_of(record: SlideRecord, *, bare: bool = False) -> Source:
     """Find what to refer to.
 
     The file itself comes first, for it also knows the patient and the specimen; then the identifiers that scoring
     noted; and for a slide that is no DICOM, identifiers made from the slide's name, size and time, the same each time.
+
+    Parameters
+    ----------
+    record : SlideRecord
+    bare : bool, optional
+        Take nothing but the identifiers from the file: scanners write values that the standard does not allow.
     """
     from pydicom.dataset import Dataset
 
+    noted = _noted_uids(record)
     for path in record.files:
         for file in _dicom_files(Path(path)):
             header = _header(file, record)
-            if header is not None:
-                return Source(header, True, "Candidates found by dtcseg; research use only")
-    noted = _noted_uids(record)
+            if header is not None and noted in ({}, dicom_uids(header)):  # else another slide lies there now
+                if not bare:
+                    _fill(header)
+                    return Source(header, True, _NOTE)
+                noted = dicom_uids(header)
     dataset = Dataset()
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.SOPClassUID = WSI_CLASS_UID
@@ -83,7 +93,7 @@ def source_of(record: SlideRecord) -> Source:
     dataset.PatientID = short_text(record.patient)
     _fill(dataset)
     if noted:
-        return Source(dataset, True, "Candidates found by dtcseg; research use only")
+        return Source(dataset, True, _NOTE)
     return Source(dataset, False, "dtcseg; slide is no DICOM, image UIDs are stand-ins")
 
 
@@ -122,7 +132,6 @@ def _header(file: Path, record: SlideRecord) -> Dataset | None:
     if not all(uids.values()):
         return None
     header.SOPInstanceUID = uids["sop_instance_uid"]
-    _fill(header)
     return header
 
 

@@ -167,6 +167,62 @@ def test_a_real_dicom_slide_is_referred_to(make_results, shared_data, tmp_path):
         assert from_notes[keyword].value == from_file[keyword].value
 
 
+def fake_wsi(path, width_px=40_000, height_px=30_000, **changes):
+    """A header like that of a scanner's file, without pixels."""
+    header = pydicom.Dataset()
+    header.SOPClassUID = "1.2.840.10008.5.1.4.1.1.77.1.6"
+    header.SOPInstanceUID, header.StudyInstanceUID, header.SeriesInstanceUID = "1.2.3.4", "1.2.3.1", "1.2.3.2"
+    header.FrameOfReferenceUID = "1.2.3.3"
+    header.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+    header.TotalPixelMatrixColumns, header.TotalPixelMatrixRows = width_px, height_px
+    header.Modality = "SM"
+    for keyword, value in changes.items():
+        setattr(header, keyword, value)
+    header.file_meta = pydicom.dataset.FileMetaDataset()
+    header.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    header.save_as(path, enforce_file_format=True)
+    return path
+
+
+def test_patient_and_specimen_come_from_the_file(make_results, tmp_path):
+    file = fake_wsi(
+        tmp_path / "スライド.dcm",
+        SpecificCharacterSet="ISO_IR 100",
+        PatientName="Müller^Zoë",
+        PatientID="77",
+        ContainerIdentifier="S-1",
+    )
+    made = make_results({"a": some_cells(4)}, files={"a": file}, patient="other")
+    dataset = pydicom.dcmread(BytesIO(dicom_annotations(read_slide(made.root / "a"))))
+    assert (dataset.PatientName, dataset.PatientID, dataset.ContainerIdentifier) == ("Müller^Zoë", "77", "S-1")
+    assert dataset.SeriesDescription == "dtcseg candidates: スライド.dcm"
+    assert dataset.ReferencedImageSequence[0].ReferencedSOPInstanceUID == "1.2.3.4"
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value:UserWarning")
+@pytest.mark.parametrize("wrong", [{"PatientSex": "X"}, {"StudyDate": "yesterday"}])
+def test_values_that_the_standard_forbids_cost_only_the_patient(make_results, tmp_path, wrong):
+    file = fake_wsi(tmp_path / "a.dcm", **wrong)
+    made = make_results({"a": some_cells(4)}, files={"a": file}, patient="P1")
+    dataset = pydicom.dcmread(BytesIO(dicom_annotations(read_slide(made.root / "a"))))
+    assert dataset.ReferencedImageSequence[0].ReferencedSOPInstanceUID == "1.2.3.4"
+    assert dataset.StudyInstanceUID == "1.2.3.1"
+    assert dataset.PatientID == "P1"
+    assert "stand-ins" not in dataset.ContentDescription
+
+
+def test_another_slide_at_the_same_place_is_not_taken_for_it(make_results, tmp_path):
+    file = fake_wsi(tmp_path / "a.dcm", PatientID="77", SOPInstanceUID="1.2.3.99")
+    made = make_results({"a": some_cells(4)}, files={"a": file}, details={"references": {"dicom": UIDS}})
+    dataset = pydicom.dcmread(BytesIO(dicom_annotations(read_slide(made.root / "a"))))
+    assert dataset.ReferencedImageSequence[0].ReferencedSOPInstanceUID == UIDS["sop_instance_uid"]
+    assert dataset.PatientID == ""
+    smaller = fake_wsi(tmp_path / "b.dcm", width_px=100)
+    made = make_results({"b": some_cells(4)}, files={"b": smaller})
+    dataset = pydicom.dcmread(BytesIO(dicom_annotations(read_slide(made.root / "b"))))
+    assert "stand-ins" in dataset.ContentDescription
+
+
 def test_damaged_dicom_beside_the_results_is_no_error(make_results, tmp_path):
     file = tmp_path / "a.dcm"
     file.write_bytes(128 * b"\0" + b"DICM" + b"\xff" * 500)
