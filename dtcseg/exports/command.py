@@ -93,14 +93,15 @@ def export_results(
         from dtcseg.exports.dicom import require_highdicom
 
         require_highdicom()
-    slides, left_out = read_slides(root, names)
-    if fit is not None and len(slides) > 1:
-        raise UsageError("marks belong to one slide on the stage: name it with --slide")
+    read_slides(root, names)  # what cannot be used is said before anything is made
     target = out if out is not None else root
     written: list[Path] = []
-    problems = list(left_out)
-    notes = [doubt for slide in slides if fit is not None and (doubt := scale_doubt(slide, fit))]
     with _locked(target), writing_to(target):
+        slides, left_out = read_slides(root, names)  # no run changes them any more
+        if fit is not None and len(slides) > 1:
+            raise UsageError("marks belong to one slide on the stage: name it with --slide")
+        problems = list(left_out)
+        notes = [doubt for slide in slides if fit is not None and (doubt := scale_doubt(slide, fit))]
         remove_leftovers(target)
         for slide in slides:
             job = _Job(slide, target / slide.record.slide, (calls or {}).get(slide.record.slide), origin, fit)
@@ -114,8 +115,10 @@ def export_results(
         if "coco" in chosen:
             from dtcseg.exports.coco import coco_json
 
-            write_file(target / COCO_FILE, coco_json(slides, calls, left_out))
-            written.append(target / COCO_FILE)
+            try:
+                written.append(_replace(target / COCO_FILE, coco_json(slides, calls, left_out)))
+            except ExportError as error:
+                problems.append(str(error))
     return Exported(tuple(written), tuple(problems), tuple(notes))
 
 
