@@ -19,7 +19,7 @@ from dtcseg.errors import UsageError
 from dtcseg.exports import labels
 from dtcseg.exports.command import FORMATS, export_results
 from dtcseg.exports.qupath import ORIGINS
-from dtcseg.exports.slides import read_slides
+from dtcseg.exports.slides import read_slide, read_slides
 from dtcseg.results.atomic import remove_leftovers, writing_folder
 from dtcseg.results.folder import EXPORTED, ResultsFolder
 from dtcseg.results.record import FailedSlide, make_record, resume_key
