@@ -18,7 +18,7 @@ from dtcseg.statistics import Rate, rate_per_million
 if TYPE_CHECKING:
     from dtcseg.config import SlideJob
 
-RESULTS_VERSION = 3
+RESULTS_VERSION = 4
 """Raised whenever the same slide, weights and settings give other results, so that old ones are made again."""
 
 NOT_ASSESSABLE = "not_assessable"

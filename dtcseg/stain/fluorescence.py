@@ -22,6 +22,11 @@ FloatArray = npt.NDArray[np.float32]
 ChannelRole = Literal["nuclear", "cytokeratin", "leukocyte"]
 _ORDER: tuple[ChannelRole, ...] = ("nuclear", "cytokeratin", "leukocyte")
 
+_CLEAR_SPANS = 10
+"""Noise (at least half a grey level: 8 bits may hide it) above which a pixel surely shows a nucleus."""
+_BRIGHT = 96
+"""Percentile of such pixels that is taken for a bright nucleus: what the 99th of all pixels is on a dense slide."""
+_ENOUGH_PX = 50
 _TYPICAL_NUCLEAR = 0.6
 _LEUKOCYTE_CK = 0.06
 """Where the upper end of the leukocytes' own cytokeratin signal lies on the plane (brightfield: faint cytoplasm)."""
@@ -95,7 +100,10 @@ def estimate_fluorescence(
         sample = np.zeros((1, sample.shape[1]), sample.dtype)
     nuclear = sample[:, roles["nuclear"]].astype(np.float32)
     background, span = _background(nuclear)
-    inside = nuclear > background + max(0.25 * (float(np.percentile(nuclear, 99)) - background), 4 * span)
+    # of what stands out: on a sparse slide a hundredth of all pixels is still ground, whose noise would pass for cells
+    clear = nuclear[nuclear > background + _CLEAR_SPANS * max(span, 0.5)]
+    bright = float(np.percentile(clear if clear.size >= _ENOUGH_PX else nuclear, _BRIGHT)) - background
+    inside = nuclear > background + max(0.25 * bright, 4 * span)
     offsets, scales = [], []
     for role in _ORDER:
         if role not in roles:
@@ -106,7 +114,7 @@ def estimate_fluorescence(
         level, noise = _background(values)
         top = max(float(values.max()) - level, 1.0)
         least = max(_MIN_SPAN * min(full, 4 * top), 3 * noise, 1.0)
-        cells = values[inside] if inside.sum() >= 50 else values[:0]
+        cells = values[inside] if inside.sum() >= _ENOUGH_PX else values[:0]
         if role == "cytokeratin":
             own = float(np.percentile(cells, 75)) - level if cells.size else 0.0
             scale = _LEUKOCYTE_CK / max(own, least)

@@ -49,3 +49,17 @@ def test_eight_bits_and_an_empty_field():
     assert planes[1].max() > 0.5
     empty = np.full((1000, 3), 7, np.uint8)
     assert np.abs(estimate_fluorescence(empty, ROLES).planes(empty[None])).max() < 0.01
+
+
+@pytest.mark.parametrize("share", [0.002, 0.01, 0.1])
+def test_a_sparse_slide_has_the_zero_and_the_scale_of_a_dense_one(share):
+    """Few nuclei on the hazy ground of 8 bits: what passes the noise there must not be taken for leukocytes."""
+    rng = np.random.default_rng(3)
+    nuclei = rng.random(200_000) < share
+    haze = rng.random(nuclei.size) < 0.2
+    nuclear = 6 + haze + np.where(nuclei, rng.normal(60, 12, nuclei.size), 0)
+    ck = rng.normal(6, 0.4, nuclei.size) + np.where(nuclei, rng.normal(7, 1.5, nuclei.size), 0)
+    sample = np.clip(np.round(np.stack([nuclear, ck], 1)), 0, 255).astype(np.uint8)
+    planes = estimate_fluorescence(sample, {"nuclear": 0, "cytokeratin": 1}).planes(sample[None])
+    assert 0.4 < np.median(planes[0, 0][nuclei]) < 0.8
+    assert np.median(planes[1, 0][nuclei]) < 0.07
