@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy.special import gammaincinv
+from scipy.special import betaincinv, gammaincinv
 
 CONFIDENCE = 0.95
 PER = 1_000_000
@@ -107,6 +107,28 @@ def rate_per_million(count: int, mnc: int, confidence: float = CONFIDENCE) -> Ra
     return Rate(count, mnc, count * scale, low * scale, high * scale, limit * scale)
 
 
+def share_interval(count: int, total: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Exact two-sided interval of a share (C. J. Clopper and E. S. Pearson, Biometrika 26 (1934) 404-413).
+
+    Returns
+    -------
+    (low, high) : tuple of float
+        Between 0 and 1; (0, 1) where there is nothing to judge by (a total of 0).
+
+    Raises
+    ------
+    ValueError
+        A count below 0 or above the total.
+    """
+    _check(count, confidence)
+    if count > total:
+        raise ValueError(f"a count cannot exceed its total: {count} of {total}")
+    tail = (1.0 - confidence) / 2.0
+    low = float(betaincinv(count, total - count + 1, tail)) if count else 0.0
+    high = float(betaincinv(count + 1, total - count, 1.0 - tail)) if count < total else 1.0
+    return low, high
+
+
 def figure(value: float) -> str:
     """Write a rate with no more digits than it has meaning: 0.0063, 0.01, 1.50, 43.8 as 43.80, 2996."""
     if value and abs(value) < 0.01:
@@ -117,7 +139,7 @@ def figure(value: float) -> str:
 
 
 def _check(count: int, confidence: float) -> None:
-    if count < 0:
+    if not count >= 0:  # NaN compares false
         raise ValueError(f"a count cannot be negative: {count}")
     if not (math.isfinite(confidence) and 0.0 < confidence < 1.0):
         raise ValueError(f"confidence must lie between 0 and 1: {confidence}")
