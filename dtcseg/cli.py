@@ -118,6 +118,25 @@ def report(results: Results) -> None:
 
 
 @app.command()
+def verify(results: Results) -> None:
+    """Check that no verdict log was changed.
+
+    Names file and line of every change found; exit status 0 when there is none, 1 otherwise.
+    """
+    from dtcseg.results.text import one_line
+    from dtcseg.verdicts.audit import verify as check
+
+    found = check(results)
+    for problem in found.problems:
+        typer.echo(str(problem))
+    for remark in found.remarks:
+        typer.echo(f"{remark} (no change)")
+    outcome = "no change found" if found.sound else f"changes found: {len(found.problems)}"
+    typer.echo(f"{one_line(results)}: {found.logs} logs with {found.entries} entries, {outcome}")
+    raise typer.Exit(0 if found.sound else EXIT_FAILED)
+
+
+@app.command()
 def evaluate(weights: Weights, slides: Inputs, out: Page = None, device: Device = "auto") -> None:
     """Compare weights with the truth of slides: recall, precision, FROC, outlines, counts and calibration."""
     from dtcseg_training.evaluate import evaluate as compare_with_truth

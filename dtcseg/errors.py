@@ -49,3 +49,7 @@ class MissingResolution(SlideError):
 
 class UnreadableRegion(SlideError):
     """One region failed twice, the second time on a fresh handle. It counts as not screened."""
+
+
+class VerdictError(DtcsegError):
+    """A verdict log cannot be read or written, or an entry makes no sense; what was said before is kept (status 1)."""

@@ -21,17 +21,33 @@ _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL}
 
 
 class FolderLock:
-    """The lock of a results folder, a context manager.
+    """The lock of a results folder, or of one log in a folder; a context manager.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        Of the lock's file in it.
+    busy, remedy : str
+        What the message says where another process holds the lock, and what to do about it.
 
     Raises
     ------
     UsageError
-        Another run holds it.
+        Another process holds it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str = ".lock",
+        busy: str = "another run is writing here",
+        remedy: str = "wait for its end",
+    ) -> None:
         self._folder = folder
-        self._path = folder / ".lock"
+        self._path = folder / name
+        self._busy = busy
+        self._remedy = remedy
         self._handle = -1
 
     def __enter__(self) -> FolderLock:
@@ -42,7 +58,7 @@ class FolderLock:
             if not _try_lock(handle, owner):
                 os.close(handle)
                 held_by = f" (process {one_line(owner.decode('ascii', 'replace'))})" if owner else ""
-                raise UsageError(f"{one_line(self._folder)}: another run is writing here{held_by}; wait for its end")
+                raise UsageError(f"{one_line(self._folder)}: {self._busy}{held_by}; {self._remedy}")
             if _is_file(handle, self._path):
                 self._handle = handle
             else:  # the run before removed the file between our opening and locking it

@@ -1,0 +1,33 @@
+"""The words of the verdict log, after ISHAGE (Borgen 1999) and Naume 2004."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Verdict = Literal["tumour", "probable", "uninterpretable", "haematopoietic", "artefact", "skip"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+"""What a reader can say of a cell; `skip` means that it was seen and no verdict was given, so it never counts."""
+
+SKIP: Verdict = "skip"
+
+NOT_AN_OBJECT = "not_an_object"
+"""What a deleted cell is: the outline holds no cell of its own. An adjudicator can say so too."""
+
+DECISIONS: tuple[str, ...] = (*(word for word in VERDICTS if word != SKIP), NOT_AN_OBJECT)
+"""What settles a cell."""
+
+Mark = Literal["", "seeded", "audit"]
+MARKS: tuple[Mark, ...] = get_args(Mark)
+"""Where a cell came from when it is no candidate of this slide.
+
+`seeded`: a cell of known kind shown to measure attention. `audit`: a nucleus drawn at random to measure what the
+program misses. Both are reported and neither is ever counted.
+"""
+
+Role = Literal["read", "adjudication"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+FORMAT = "dtcseg verdicts"
+VERSION = 1
+FIRST_HASH = "0" * 64
+"""What stands for the hash before the header."""
