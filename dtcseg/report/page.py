@@ -128,6 +128,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     environment.filters |= {
+        "chance": lambda p: "< 0.001" if p < 0.001 else "> 0.999" if p > 0.999 else f"{p:.3f}",
         "count": lambda value: f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}"),
         "figure": figure,
         "line": one_line,

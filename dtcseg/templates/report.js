@@ -32,7 +32,7 @@ const count = v => String(v).replace(/\B(?=(\d{3})+(?!\d))/g, NARROW);
 const percent = v => v === null ? DASH : v > 0 && v < 0.01 ? "< 1" : v < 1 && v > 0.99 ? "> 99" : (100 * v).toFixed(0);
 const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
 const rateText = s => !s.rate ? "not assessable" : s.dtc ? `${figure(s.rate[0])} (${figure(s.rate[1])}${DASH}${figure(s.rate[2])})` : `< ${figure(s.rate[3])}`;
-const wordClass = word => "w-" + (word === "cannot be told" ? "cannot" : word);
+const wordClass = word => "w-" + (word.includes(" ") ? "cannot" : word);
 const timeName = t => times[t] || "one time point";
 const million = n => n >= 1e7 ? (n / 1e6).toFixed(0) + " M" : n >= 1e6 ? (n / 1e6).toFixed(1) + " M" : count(n);
 
@@ -57,12 +57,12 @@ function ratesPlot(width) {
   patients.forEach((p, i) => p.specimens.forEach(s => { if (s.rate) panels[s.t].own.push({ s, i }); }));
   const shown = panels.filter(panel => panel.own.length);
   if (!shown.length) return el("p", { class: "soft" }, "Nothing could be judged.");
-  const left = 40, right = 6, gap = 18, top = 12, height = 190, below = 46;
+  const left = 40, right = 6, gap = 18, top = 12, height = 200, below = 52;
   const room = Math.max(width, left + right + shown.length * 130);
   const each = (room - left - right - gap * (shown.length - 1)) / shown.length;
   const tops = shown.flatMap(panel => panel.own.map(({ s }) => wanted(s))).sort((a, b) => a - b);
-  const most = Math.max(tops[Math.floor((tops.length - 1) * 0.995)] || 1, 0.5);
-  const y = v => top + height * (1 - Math.sqrt(Math.min(v, most * 1.06) / most));
+  const most = Math.max(tops[tops.length - 1] || 1, 0.5);
+  const y = v => top + height * (1 - Math.sqrt(v / most));
   const picture = svg("svg", { width: room, height: top + height + below, viewBox: `0 0 ${room} ${top + height + below}`, role: "img", "aria-label": "DTC rates of all patients by time point" });
   for (const v of ticks(most, height)) {
     picture.append(svg("line", { class: "grid", x1: left, x2: room - right, y1: y(v), y2: y(v) }));
@@ -72,7 +72,7 @@ function ratesPlot(width) {
     const x0 = left + at * (each + gap);
     panel.own.sort((a, b) => b.s.dtc * 1e6 / b.s.mnc[0] - a.s.dtc * 1e6 / a.s.mnc[0] || b.s.rate[3] - a.s.rate[3]);
     const step = Math.min(each / panel.own.length, 26);
-    const thick = Math.max(0.8, Math.min(3, step * 0.6));
+    const thick = step < 2.5 ? step * 1.03 : Math.min(3, step * 0.6); // so many patients make an area, not a pattern
     let bars = "", dots = "", falls = "", caps = "";
     panel.own.forEach(({ s }, k) => {
       const x = (x0 + (k + 0.5) * step).toFixed(1);
@@ -93,9 +93,10 @@ function ratesPlot(width) {
       svg("path", { d: dots, class: "dtc", stroke: "none", style: "stroke:none" }));
     const positive = panel.own.filter(({ s }) => s.dtc).length, n = panel.own.length, [low, high] = share(positive, n);
     const yb = top + height;
-    picture.append(
+    picture.append(...[
       svg("text", { x: x0, y: yb + 18, class: "strong" }, panel.name || "all slides", unknown.has(panel.t) ? " (place in time not known)" : ""),
-      svg("text", { x: x0, y: yb + 34 }, `${positive} of ${n} with DTC, ${percent(positive / n)} % (${percent(low)}${DASH}${percent(high)})`));
+      each > 215 ? svg("text", { x: x0, y: yb + 34 }, `${positive} of ${n} with DTC, ${percent(positive / n)} % (${percent(low)}${DASH}${percent(high)})`)
+        : [svg("text", { x: x0, y: yb + 33 }, `${positive} of ${n} with DTC`), svg("text", { x: x0, y: yb + 47 }, `${percent(positive / n)} % (${percent(low)}${DASH}${percent(high)})`)]].flat());
     const hint = svg("title", {});
     picture.append(svg("rect", { class: "hit", x: x0, y: top, width: Math.max(step * n, 1), height, on: {
       mousemove: event => { const one = under(event); hint.textContent = one ? `${patients[one.i].name}: ${rateText(one.s)} per 10^6` : ""; },
@@ -114,11 +115,11 @@ patients.forEach((p, i) => {
   const own = judged(p);
   p.i = i;
   p.latest = own[own.length - 1] || null;
-  p.word = p.latest && p.latest.first ? p.latest.first.word : "";
+  p.word = !p.latest || !p.latest.first ? "" : p.dtc ? p.latest.first.word : "no DTC at any time";
   p.text = [p.name, p.arm, p.word, p.reviewed, p.dtc ? "dtc detected" : "not detected", p.latest ? "" : "not assessable",
     ...p.specimens.map(s => times[s.t])].join("\n").toLowerCase();
 });
-const WORDS = ["cleared", "reduced", "unchanged", "cannot be told", "risen", ""];
+const WORDS = ["cleared", "reduced", "unchanged", "cannot be told", "risen", "no DTC at any time", ""];
 const keys = {
   name: null, arm: p => p.arm, course: p => Math.max(-1, ...judged(p).map(s => s.rate[0])), dtc: p => p.dtc, mnc: p => p.mnc,
   latest: p => !p.latest ? -2 : p.latest.dtc ? p.latest.rate[0] : -1 + 1e-9 * p.latest.rate[3],
@@ -254,6 +255,7 @@ function sentence(p) {
     : `No DTC among ${count(last.mnc[0])} cells screened${when}: ${rateText(last)} per 10\u2076 (95 %).`;
   const blank = last.dtc && last.limits && last.rate[0] <= last.limits[0] ? ` This is not above the limit of blank (${figure(last.limits[0])}).` : "";
   if (!last.first) return now + blank;
+  if (!p.dtc) return `${now} None was found at any time point.`;
   const [ratio, low, high] = last.first.ratio, since = times[last.first.from] || "the first sample";
   const luck = last.dtc || !p.specimens.some(s => s.t === last.first.from && s.dtc) ? ""
     : ` An unchanged patient would show none with a probability of ${percent(last.first.p[2])} %.`;
@@ -265,7 +267,7 @@ function specimenTable(p) {
   return el("div", { class: "sheet" }, el("table", { class: "dense" },
     el("thead", {}, el("tr", {}, el("th", {}, "Time point"), el("th", { class: "n" }, "Cells screened (95 %)"), el("th", { class: "n" }, "DTC"), el("th", { class: "n" }, "per 10\u2076 (95 %)"),
       controlled && el("th", { class: "n" }, "Isotype control"), limited && el("th", { class: "n", title: "limit of blank, limit of detection, per 10\u2076" }, "Blank, detection"),
-      el("th", {}, "Against"), el("th", { class: "n" }, "Ratio (95 %)"), el("th", { class: "n" }, "P(reduced)"), el("th", { class: "n" }, "P(\u2265 80 %)"), el("th", { class: "n", title: "probability that an unchanged patient shows no DTC" }, "Luck"), el("th", {}, "Change"), el("th", {}, "Reviewed"))),
+      el("th", { class: "n" }, "Ratio (95 %)"), el("th", { class: "n" }, "P(reduced)"), el("th", { class: "n" }, "P(\u2265 80 %)"), el("th", { class: "n", title: "probability that an unchanged patient shows no DTC" }, "Luck"), el("th", {}, "Change"), el("th", {}, "Reviewed"))),
     el("tbody", {}, p.specimens.map(s => {
       const c = s.previous, notes = [s.bad && plural(s.bad, "slide") + " not assessable", s.failed && s.failed + " failed", s.uic && `${s.uic} uninterpr.`, s.unsettled && `${s.unsettled} not settled`, s.probable && `${s.probable} probable: ${s.gate}`].filter(Boolean).join("; ");
       return el("tr", {}, el("td", {}, timeName(s.t), notes && el("div", { class: "small soft", style: "min-width:7em" }, notes)),
@@ -273,9 +275,9 @@ function specimenTable(p) {
         el("td", { class: "n" + (s.dtc ? " found" : "") }, s.dtc), el("td", { class: "n" + (s.dtc ? " found" : "") }, rateText(s)),
         controlled && el("td", { class: "n" }, s.isotype ? [`${s.isotype[0]} in ${million(s.isotype[1])}`, s.dtc && s.isotype[2] !== null ? el("div", { class: "small soft" }, `p ${s.isotype[2] < 0.001 ? "< 0.001" : s.isotype[2].toFixed(3)}`) : ""] : DASH),
         limited && el("td", { class: "n" }, s.limits ? `${figure(s.limits[0])}, ${figure(s.limits[1])}` : DASH),
-        el("td", {}, c ? timeName(c.from) : ""), el("td", { class: "n" }, c ? `${figure(c.ratio[0])} (${figure(c.ratio[1])}${DASH}${figure(c.ratio[2])})` : ""),
+        el("td", { class: "n" }, c ? `${figure(c.ratio[0])} (${figure(c.ratio[1])}${DASH}${figure(c.ratio[2])})` : ""),
         el("td", { class: "n" }, c ? percent(c.p[0]) + " %" : ""), el("td", { class: "n" }, c ? percent(c.p[1]) + " %" : ""), el("td", { class: "n" }, c ? percent(c.p[2]) + " %" : ""),
-        el("td", { class: "nowrap" }, c ? el("span", { class: wordClass(c.word) }, c.word) : ""), el("td", { class: "nowrap" }, s.reviewed));
+        el("td", { class: "nowrap" }, c ? [el("span", { class: wordClass(c.word) }, c.word), el("div", { class: "small soft" }, `since ${timeName(c.from)}`)] : ""), el("td", { class: "nowrap" }, s.reviewed));
     }))));
 }
 function slideTable(block) {
@@ -331,7 +333,9 @@ function patientView(p, width, forPrint) {
   return [
     el("h2", {}, p.name, p.arm && el("span", { class: "soft" }, ` arm ${p.arm}`), p.word && [" ", el("span", { class: "tag " + wordClass(p.word) }, p.word)]),
     el("p", { class: "said" }, sentence(p)),
-    el("div", { class: "sheet plot" }, timeline(p, block, width)),
+    el("div", { class: "sheet plot" }, timeline(p, block, width),
+      el("div", { class: "legend" }, p.specimens.some(s => s.limits && s.limits[0] > 0) && el("span", {}, "\u22ef limit of blank, from the negative controls"),
+        block.assays.length > 0 && el("span", {}, "\u25c6 detected \u25c7 not detected by the other assay"))),
     el("h2", {}, "Time points ", p.pooled && p.specimens.length > 1 ? el("span", { class: "soft small" }, `all together ${p.pooled} per 10\u2076`) : ""), specimenTable(p),
     forPrint ? gallery(block, true) : [gallery(block, false), el("h2", {}, "Slides"), slideTable(block), maps(block)],
     forPrint && [el("h3", { style: "margin-top:10px" }, "Slides"), slideTable(block)],
@@ -410,7 +414,7 @@ function waterfallPlot(w, t) {
   return picture;
 }
 function spaghettiPlot(w) {
-  const { names, times: own, lines } = data.arms, left = 34, top = 8, height = 150, gap = 16;
+  const { names, times: own, lines } = data.arms, left = 34, top = 8, height = 190, gap = 16;
   const each = (w - left - gap * (names.length - 1)) / names.length;
   const tops = lines.flatMap(line => line[2].map(point => point[1])).sort((a, b) => a - b), most = Math.max(tops[Math.floor((tops.length - 1) * 0.995)] || 1, 0.5);
   const y = v => top + height * (1 - Math.sqrt(Math.min(v, most * 1.05) / most));
@@ -418,16 +422,19 @@ function spaghettiPlot(w) {
   for (const v of ticks(most, height)) picture.append(svg("line", { class: "grid", x1: left, x2: w, y1: y(v), y2: y(v) }), svg("text", { x: left - 6, y: y(v) + 4, "text-anchor": "end" }, v));
   names.forEach((name, a) => {
     const x0 = left + a * (each + gap), x = t => x0 + (own.length > 1 ? 6 + t * (each - 12) / (own.length - 1) : each / 2);
-    let ways = "", dots = "", free = "";
+    let ways = "", still = "", dots = "", free = "";
     for (const [, arm, points] of lines) {
       if (arm !== a) continue;
-      ways += "M" + points.map(([t, v]) => `${x(t).toFixed(1)} ${y(v).toFixed(1)}`).join("L");
+      points.slice(1).forEach(([t, v, seen], k) => {
+        const [t0, v0, seen0] = points[k], line = `M${x(t0).toFixed(1)} ${y(v0).toFixed(1)}L${x(t).toFixed(1)} ${y(v).toFixed(1)}`;
+        if (seen || seen0) ways += line; else still += line; // from limit to limit nothing is known: drawn faintly
+      });
       for (const [t, v, seen] of points) if (seen) dots += `M${(x(t) - 1.6).toFixed(1)} ${y(v).toFixed(1)}a1.6 1.6 0 1 0 3.2 0a1.6 1.6 0 1 0 -3.2 0`; else free += `M${(x(t) - 2).toFixed(1)} ${y(v).toFixed(1)}h4l-2 3.4z`;
     }
     const many = lines.filter(line => line[1] === a).length;
-    picture.append(svg("path", { d: ways, style: `fill:none;stroke:${armColour(a)}`, "stroke-width": 1, "stroke-opacity": Math.max(0.1, Math.min(0.7, 14 / many)) }), svg("path", { d: dots, style: `fill:${armColour(a)}`, "fill-opacity": 0.75 }), svg("path", { d: free, style: `fill:none;stroke:${armColour(a)}`, "stroke-width": 0.9, "stroke-opacity": 0.6 }),
+    picture.append(svg("path", { d: still, style: `fill:none;stroke:${armColour(a)}`, "stroke-width": 1, "stroke-opacity": 0.12 }), svg("path", { d: ways, style: `fill:none;stroke:${armColour(a)}`, "stroke-width": 1, "stroke-opacity": Math.max(0.1, Math.min(0.7, 14 / many)) }), svg("path", { d: dots, style: `fill:${armColour(a)}`, "fill-opacity": 0.75 }), svg("path", { d: free, style: `fill:none;stroke:${armColour(a)}`, "stroke-width": 0.9, "stroke-opacity": 0.6 }),
       svg("text", { class: "strong", x: x0, y: top + height + 34 }, name));
-    own.forEach((t, k) => picture.append(svg("text", { x: x(k), y: top + height + 16, "text-anchor": k === 0 ? "start" : k === own.length - 1 ? "end" : "middle" }, t)));
+    own.forEach((t, k) => (k === 0 || k === own.length - 1 || each / own.length > 62) && picture.append(svg("text", { x: x(k), y: top + height + 16, "text-anchor": k === 0 ? "start" : k === own.length - 1 ? "end" : "middle" }, t)));
   });
   return picture;
 }
