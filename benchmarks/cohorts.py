@@ -302,7 +302,7 @@ def part_small(runs: int, rng: np.random.Generator) -> None:
             print(
                 f"| {there} | {recalls[0]}, {recalls[1]} | {100 * covered:.1f} | {100 * endless:.1f} | {middle:.1f} |"
             )
-    print(f"\nCoverage of the delta intervals of kappa and AC1, {runs} tables a line.\n")
+    print(f"\nCoverage of the 95 % intervals of kappa and AC1, {runs} tables a line.\n")
     print("| patients | positive by both, first, second % | kappa % | AC1 % | kappa undefined % |")
     print("|---|---|---|---|---|")
     for total in (20, 50, 100):
@@ -329,7 +329,8 @@ def _agreement_row(total: int, shares: tuple[int, int, int, int], runs: int, rng
     drawn = [Table(*(int(n) for n in row)) for row in rng.multinomial(total, np.array(shares) / 100, runs)]
     cells = []
     for statistic in (cohen_kappa, gwet_ac1):
-        true, said = statistic(Table(*shares)).value, [statistic(counts) for counts in drawn]
+        true = statistic(Table(*shares)).value
+        said = [statistic(counts) for counts in drawn]
         defined = [s for s in said if not math.isnan(s.value)]
         cells.append(f"{100 * np.mean([s.low <= true <= s.high for s in defined]):.1f}")
     undefined = np.mean([math.isnan(cohen_kappa(counts).value) for counts in drawn])

@@ -2,9 +2,12 @@
 
 Cohen's kappa (J. Cohen, Educational and Psychological Measurement 20 (1960) 37-46) falls towards 0 where nearly all
 patients are negative, however well the assays agree; Gwet's AC1 (K. L. Gwet, British Journal of Mathematical and
-Statistical Psychology 61 (2008) 29-48) does not. Both are given with the shares they rest on. Their intervals are
-those of the delta method for multinomial counts (for kappa: J. L. Fleiss, J. Cohen and B. S. Everitt, Psychological
-Bulletin 72 (1969) 323-327), which are rough below some 30 patients or with an empty cell; the shares' intervals
+Statistical Psychology 61 (2008) 29-48) does not. Both are given with the shares they rest on.
+
+Their intervals are the equal-tailed ones of the posterior under Jeffreys' prior for a table (Dirichlet, 1/2 for each
+cell), by 10,000 draws of a fixed seed, widened to hold the estimate. The usual large-sample interval (J. L. Fleiss,
+J. Cohen and B. S. Everitt, Psychological Bulletin 72 (1969) 323-327) was tried first and covered 40 % instead of 95 %
+of true kappas where 7 % of 20 patients are positive: with an empty cell it knows no spread. The shares' intervals
 (Clopper and Pearson 1934) are exact. McNemar's test is the exact binomial one on the discordant patients.
 """
 
@@ -16,12 +19,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betainc, ndtri
+from scipy.special import betainc
 
 from dtcseg.statistics import CONFIDENCE, share_interval
 from dtcseg.trial._checks import between, whole
 
 FloatArray = npt.NDArray[np.float64]
+
+_DRAWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -104,21 +109,12 @@ def agreement(counts: Table, *, confidence: float = CONFIDENCE) -> Agreement:
 
 def cohen_kappa(counts: Table, *, confidence: float = CONFIDENCE) -> Value:
     """Give Cohen's kappa; NaN where both assays say the same of all patients."""
-
-    def chance(first: float, second: float) -> tuple[float, float, float]:
-        return first * second + (1 - first) * (1 - second), 2 * second - 1, 2 * first - 1
-
-    return _beyond_chance(counts, chance, confidence)
+    return _beyond_chance(counts, _chance_of_cohen, confidence)
 
 
 def gwet_ac1(counts: Table, *, confidence: float = CONFIDENCE) -> Value:
     """Give Gwet's AC1."""
-
-    def chance(first: float, second: float) -> tuple[float, float, float]:
-        mean = (first + second) / 2
-        return 2 * mean * (1 - mean), 1 - 2 * mean, 1 - 2 * mean
-
-    return _beyond_chance(counts, chance, confidence)
+    return _beyond_chance(counts, _chance_of_gwet, confidence)
 
 
 def mcnemar(counts: Table) -> float:
@@ -131,25 +127,32 @@ def mcnemar(counts: Table) -> float:
     return min(1.0, 2.0 * float(betainc(more, fewer + 1, 0.5)))
 
 
-def _beyond_chance(
-    counts: Table, chance: Callable[[float, float], tuple[float, float, float]], confidence: float
-) -> Value:
-    """Give (agreement - chance) / (1 - chance) with its delta interval.
+def _beyond_chance(counts: Table, chance: Callable[[FloatArray, FloatArray], FloatArray], confidence: float) -> Value:
+    """Give (agreement - chance) / (1 - chance) with its interval; `chance` takes the positivity of both assays."""
+    tail = (1.0 - between(confidence, "confidence")) / 2.0
+    cells = np.array([[counts.both, counts.first_only, counts.second_only, counts.neither]], float)
+    value = float(_corrected(cells / counts.total, chance)[0])
+    if math.isnan(value):
+        return Value(value, value, value)
+    drawn = np.random.default_rng(0).gamma(cells + 0.5, size=(_DRAWS, 4))
+    low, high = np.quantile(_corrected(drawn / drawn.sum(axis=1, keepdims=True), chance), (tail, 1.0 - tail))
+    return Value(value, min(float(low), value), max(float(high), value))
 
-    `chance` gives the agreement by chance of the two positivities and its derivatives with respect to each.
-    """
-    shares = np.array([counts.both, counts.first_only, counts.second_only, counts.neither]) / counts.total
-    same = float(shares[0] + shares[3])
-    by_chance, slope_1, slope_2 = chance(float(shares[0] + shares[1]), float(shares[0] + shares[2]))
-    if by_chance >= 1.0:
-        return Value(math.nan, math.nan, math.nan)
-    value = (same - by_chance) / (1 - by_chance)
-    slope = np.array([1.0, 0.0, 0.0, 1.0]) / (1 - by_chance)
-    slope_of_chance = slope_1 * np.array([1.0, 1.0, 0.0, 0.0]) + slope_2 * np.array([1.0, 0.0, 1.0, 0.0])
-    slope = slope - (1 - same) / (1 - by_chance) ** 2 * slope_of_chance
-    variance = float(shares @ slope**2 - (shares @ slope) ** 2) / counts.total
-    reach = float(ndtri(0.5 + between(confidence, "confidence") / 2)) * math.sqrt(max(variance, 0.0))
-    return Value(value, max(value - reach, -1.0), min(value + reach, 1.0))
+
+def _corrected(shares: FloatArray, chance: Callable[[FloatArray, FloatArray], FloatArray]) -> FloatArray:
+    """Give the agreement beyond chance of (N, 4) tables of shares; NaN where chance alone agrees always."""
+    by_chance = chance(shares[:, 0] + shares[:, 1], shares[:, 0] + shares[:, 2])
+    same = shares[:, 0] + shares[:, 3]
+    room = np.where(by_chance < 1.0, 1.0 - by_chance, np.nan)
+    return np.asarray((same - by_chance) / room)
+
+
+def _chance_of_cohen(first: FloatArray, second: FloatArray) -> FloatArray:
+    return first * second + (1 - first) * (1 - second)
+
+
+def _chance_of_gwet(first: FloatArray, second: FloatArray) -> FloatArray:
+    return (first + second) * (1 - (first + second) / 2)
 
 
 def _share(count: int, total: int, confidence: float) -> Value:

@@ -157,14 +157,17 @@ def result(
     return Result(found, denominator, found / mnc * PER, low * PER, high * PER, limit * PER, confidence, mnc_per_ml)
 
 
-def pool(parts: Iterable[tuple[int, Screened]], *, confidence: float = CONFIDENCE) -> Result:
+def pool(
+    parts: Iterable[tuple[int, Screened]], *, confidence: float = CONFIDENCE, mnc_per_ml: float | None = None
+) -> Result:
     """Make one result of the (count, cells) of slides of one specimen, or of the specimens of one patient.
 
     The counts of independent draws add up to a Poisson count; the denominators add up with `add_screened`.
     """
     known = list(parts)
     total = sum(whole(count, "count") for count, _ in known)
-    return result(total, add_screened(cells for _, cells in known), confidence=confidence)
+    cells = add_screened(cells for _, cells in known)
+    return result(total, cells, confidence=confidence, mnc_per_ml=mnc_per_ml)
 
 
 def exposure_nodes(cells: Screened) -> tuple[FloatArray, FloatArray]:

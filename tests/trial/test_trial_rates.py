@@ -77,6 +77,8 @@ def test_per_ml():
     assert found.per_ml[0] == 5.0
     assert found.per_ml[2] == pytest.approx(found.high * 5)
     assert result(2, 2_000_000).per_ml is None
+    slide = screened(1_000_000)
+    assert pool([(1, slide), (1, slide)], mnc_per_ml=5e6).per_ml == found.per_ml
 
 
 def test_an_interval_that_reaches_zero_is_no_obstacle():
