@@ -191,10 +191,10 @@ if (body) {
 }
 
 // --- one patient -------------------------------------------------------------------------------------------------
-function timeline(p, block, width) {
+function timeline(p, block, width, height) {
   const lanes = [...new Set(block.assays.map(a => a[1]))];
   const used = [...new Set([...p.specimens.map(s => s.t), ...block.assays.map(a => a[0])])].sort((a, b) => a - b);
-  const left = 96, right = 30, top = 34, height = 210, lane = 40;
+  const left = 96, right = 30, top = 34, lane = 40;
   const bottom = top + height + 28;
   const total = bottom + lanes.length * lane + (lanes.length ? 8 : 0);
   const most = Math.max(0.5, ...p.specimens.map(wanted)) * 1.04;
@@ -301,7 +301,7 @@ function cellCard(slide, cell) {
     return [el("dt", {}, label), el("dd", {}, value.toFixed(decimals), unit && NARROW + unit)];
   });
   return el("figure", { class: `cell ${word}` },
-    el("div", { class: "picture" }, picture ? el("img", { src: picture, alt: `cell ${id}, ${word}; the bar is 20 \u00b5m`, loading: "lazy" }) : "no picture in this page"),
+    el("div", { class: "picture" }, picture ? el("img", { src: picture, alt: `cell ${id}, ${word}; the bar is 20 \u00b5m` }) : "no picture in this page"),
     el("figcaption", {}, el("b", { class: word }, word), read ? ` by readers${call !== word ? `, program: ${call || "not found"}` : ""}` : " by the program",
       el("div", { class: "soft" }, `cell ${id}, score ${score === null ? DASH : score.toFixed(4)}`), el("div", { class: "soft" }, slide.name),
       el("dl", {}, facts, x !== null && [el("dt", {}, "x, y"), el("dd", {}, `${x.toFixed(0)}, ${y.toFixed(0)}${NARROW}\u00b5m`)])));
@@ -333,7 +333,7 @@ function patientView(p, width, forPrint) {
   return [
     el("h2", {}, p.name, p.arm && el("span", { class: "soft" }, ` arm ${p.arm}`), p.word && [" ", el("span", { class: "tag " + wordClass(p.word) }, p.word)]),
     el("p", { class: "said" }, sentence(p)),
-    el("div", { class: "sheet plot" }, timeline(p, block, width),
+    el("div", { class: "sheet plot" }, timeline(p, block, width, forPrint ? 150 : 210),
       el("div", { class: "legend" }, p.specimens.some(s => s.limits && s.limits[0] > 0) && el("span", {}, "\u22ef limit of blank, from the negative controls"),
         block.assays.length > 0 && el("span", {}, "\u25c6 detected \u25c7 not detected by the other assay"))),
     el("h2", {}, "Time points ", p.pooled && p.specimens.length > 1 ? el("span", { class: "soft small" }, `all together ${p.pooled} per 10\u2076`) : ""), specimenTable(p),
@@ -422,17 +422,17 @@ function spaghettiPlot(w) {
   for (const v of ticks(most, height)) picture.append(svg("line", { class: "grid", x1: left, x2: w, y1: y(v), y2: y(v) }), svg("text", { x: left - 6, y: y(v) + 4, "text-anchor": "end" }, v));
   names.forEach((name, a) => {
     const x0 = left + a * (each + gap), x = t => x0 + (own.length > 1 ? 6 + t * (each - 12) / (own.length - 1) : each / 2);
-    let ways = "", still = "", dots = "", free = "";
+    let ways = "", dots = "", free = "";
     for (const [, arm, points] of lines) {
       if (arm !== a) continue;
       points.slice(1).forEach(([t, v, seen], k) => {
         const [t0, v0, seen0] = points[k], line = `M${x(t0).toFixed(1)} ${y(v0).toFixed(1)}L${x(t).toFixed(1)} ${y(v).toFixed(1)}`;
-        if (seen || seen0) ways += line; else still += line; // from limit to limit nothing is known: drawn faintly
+        if (seen || seen0) ways += line; // from limit to limit nothing is known
       });
       for (const [t, v, seen] of points) if (seen) dots += `M${(x(t) - 1.6).toFixed(1)} ${y(v).toFixed(1)}a1.6 1.6 0 1 0 3.2 0a1.6 1.6 0 1 0 -3.2 0`; else free += `M${(x(t) - 2).toFixed(1)} ${y(v).toFixed(1)}h4l-2 3.4z`;
     }
     const many = lines.filter(line => line[1] === a).length;
-    picture.append(svg("path", { d: still, style: `fill:none;stroke:${armColour(a)}`, "stroke-width": 1, "stroke-opacity": 0.12 }), svg("path", { d: ways, style: `fill:none;stroke:${armColour(a)}`, "stroke-width": 1, "stroke-opacity": Math.max(0.1, Math.min(0.7, 14 / many)) }), svg("path", { d: dots, style: `fill:${armColour(a)}`, "fill-opacity": 0.75 }), svg("path", { d: free, style: `fill:none;stroke:${armColour(a)}`, "stroke-width": 0.9, "stroke-opacity": 0.6 }),
+    picture.append(svg("path", { d: ways, style: `fill:none;stroke:${armColour(a)}`, "stroke-width": 1, "stroke-opacity": Math.max(0.1, Math.min(0.7, 14 / many)) }), svg("path", { d: dots, style: `fill:${armColour(a)}`, "fill-opacity": 0.75 }), svg("path", { d: free, style: `fill:none;stroke:${armColour(a)}`, "stroke-width": 0.9, "stroke-opacity": many > 60 ? 0.35 : 0.7 }),
       svg("text", { class: "strong", x: x0, y: top + height + 34 }, name));
     own.forEach((t, k) => (k === 0 || k === own.length - 1 || each / own.length > 62) && picture.append(svg("text", { x: x(k), y: top + height + 16, "text-anchor": k === 0 ? "start" : k === own.length - 1 ? "end" : "middle" }, t)));
   });

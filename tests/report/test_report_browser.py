@@ -133,6 +133,10 @@ def test_search_sort_and_open(browser):
         view = browser.find_element("id", "view")
         assert fullest in view.text
         assert len(view.find_elements("css selector", "svg[role=img]")) == 1
+        assert browser.execute_script(
+            "return [...document.querySelectorAll('.cell img')].every(e => e.complete && e.naturalWidth && "
+            "Math.abs(e.clientWidth - e.parentNode.clientWidth) < 2 && e.clientHeight <= e.parentNode.clientHeight)"
+        )  # whole, so that the scale bar is seen
         assert view.find_elements("css selector", ".cell img")
         assert "CK granularity" in view.text
         assert "Nucleus ratio" in view.text
@@ -178,6 +182,6 @@ def test_nothing_was_asked_for_and_nothing_went_wrong(browser):
         # what the browser's own first page asks for is not ours
         if message["method"] == "Network.requestWillBeSent" and message["params"]["documentURL"].startswith("file:"):
             asked.add(message["params"]["request"]["url"].partition(",")[0].partition(";")[0])
-    assert {url for url in asked if not url.startswith(("file:", "data:image/png"))} == set()
+    assert {url for url in asked if not url.startswith(("file:", "data:image/png", "data:image/jpeg"))} == set()
     assert sum(url.startswith("file:") for url in asked) == 1
     assert [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []

@@ -2,13 +2,16 @@
 
 import base64
 import hashlib
+import io
 import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from fake_scoring import WEIGHTS, candidate, slide_score
+from PIL import Image
 
 from dtcseg.config import SlideJob
 from dtcseg.report import gallery
@@ -133,15 +136,25 @@ def test_empty_run(make):
 
 
 def test_pictures_are_bounded_and_tumour_cells_have_them_first(make, monkeypatch):
-    monkeypatch.setattr(gallery, "PICTURE_BYTES", 15)
+    monkeypatch.setattr(gallery, "PICTURE_BYTES", 18)  # six of three bytes: those of the tumour cells
     monkeypatch.setattr(gallery, "TOP_CANDIDATES", 4)
     cells = [candidate(x_px=float(n), call="tumour" if n > 7 else "artefact") for n in range(10)]
     page = make([(name, {}, slide_score(cells), [b"png"] * 10) for name in "abc"])
     shown = [cell for n in range(3) for slide in page.block(f"p{n}")["slides"] for cell in slide["cells"]]
     assert len(shown) == 12
     assert {cell[1] for cell in shown if str(cell[-1]).startswith("data:")} == {"tumour"}
-    assert sum(str(cell[-1]).startswith("data:") for cell in shown) == 5
+    assert sum(str(cell[-1]).startswith("data:") for cell in shown) == 6
     assert all(slide["candidates"] == 10 for n in range(3) for slide in page.block(f"p{n}")["slides"])
+
+
+def test_pictures_become_smaller_before_a_tumour_cell_goes_without(make, monkeypatch):
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(1).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(buffer, format="PNG")
+    monkeypatch.setattr(gallery, "PICTURE_BYTES", 3 * len(buffer.getvalue()) - 1)
+    page = make([(name, {}, slide_score([candidate()]), [buffer.getvalue()]) for name in "abc"])
+    pictures = [page.block(f"p{n}")["slides"][0]["cells"][0][-1] for n in range(3)]
+    assert [picture.partition(";")[0] for picture in pictures] == ["data:image/jpeg"] * 3
 
 
 def test_long_tables_are_cut_in_words(make, monkeypatch):
