@@ -187,7 +187,11 @@ def _without_sample(records: Iterable[SlideRecord], found: Iterable[Specimen]) -
     warnings = []
     for record in records:
         if record.role == "isotype_control" and (record.patient, record.timepoint) not in there:
-            name = one_line(record.slide)
-            where = f"{one_line(record.patient)} {one_line(record.timepoint)}".strip() or "no patient"
-            warnings.append(f"isotype control {name}: there is no sample of {where} that it could control")
+            where = f"{one_line(record.patient)} {one_line(record.timepoint)}".strip()
+            why = (
+                f"there is no sample of {where} that it could control"
+                if record.patient
+                else "names no patient, so it can judge nothing"
+            )
+            warnings.append(f"isotype control {one_line(record.slide)}: {why}")
     return warnings

@@ -97,6 +97,17 @@ def quality_pictures(records: Iterable[SlideRecord]) -> dict[str, str]:
     return pictures
 
 
+def quality_legend() -> list[tuple[str, str]]:
+    """Name the colours of a quality map: (name, colour as #rrggbb)."""
+    from dtcseg.quality._codes import CODE_COLOURS, CODE_NAMES
+
+    return [
+        (name.replace("_", " "), "#{:02x}{:02x}{:02x}".format(*CODE_COLOURS[code][:3]))
+        for code, name in CODE_NAMES.items()
+        if CODE_COLOURS[code][-1]  # glass is transparent
+    ]
+
+
 def _cells(folder: Path, counts: SlideCounts | None, most: int) -> tuple[ListedCell, ...]:
     words = counts.words if counts else {}
     try:

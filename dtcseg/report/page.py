@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 from dtcseg.report.changes import Comparison, key_of
-from dtcseg.report.gallery import EVIDENCE, ListedCell, list_cells, quality_pictures
+from dtcseg.report.gallery import EVIDENCE, ListedCell, list_cells, quality_legend, quality_pictures
 from dtcseg.report.specimens import Specimen, counts_for, slide_rate
 from dtcseg.report.study import Study, pooled_rate
 from dtcseg.results.text import one_line, utf8
@@ -202,6 +202,7 @@ def _overview(study: Study, patients: Sequence[PatientRow]) -> dict[str, Any]:
         ],
         "assays": sorted({one_line(value.assay) for value in study.assays}),
         "arms": _arms(study.arms) if study.arms else None,
+        "codes": quality_legend(),
     }
 
 

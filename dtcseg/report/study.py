@@ -119,7 +119,7 @@ def make_study(
     sheets = read_sheets(root, files)
     found = specimens(rows, counts)
     assays, assay_warnings = usable(sheets.assays, found, "assays.csv")
-    order = make_order([*(one.timepoint for one in found), *(value.timepoint for value in assays)], sheets.order)
+    order = _order(found, assays, sheets)
     found.sort(key=lambda one: (natural(one.patient), one.patient, not one.named, order.index(one.timepoint)))
     blanks = Blanks(done, counts)
     found = [with_limits(one, blanks.at(one.stain, one.screened.mnc)) for one in found]
@@ -155,6 +155,16 @@ def pooled_rate(parts: Iterable[Specimen]) -> Rate | None:
     """Give the rate of several specimens taken together; None where nothing could be judged."""
     judged = [one for one in parts if one.assessable]
     return rate_of(sum(one.dtc for one in judged), add_screened(one.screened for one in judged)) if judged else None
+
+
+def _order(found: Iterable[Specimen], assays: Iterable[AssayValue], sheets: Sheets) -> Order:
+    by_patient: dict[tuple[bool, str], list[str]] = defaultdict(list)
+    for one in found:
+        by_patient[one.named, one.patient].append(one.timepoint)
+    for value in assays:
+        by_patient[True, value.patient].append(value.timepoint)
+    together = {name for own in by_patient.values() if len(set(own)) > 1 for name in own}
+    return make_order((name for own in by_patient.values() for name in own), sheets.order, together=together)
 
 
 def _inconsistent(rows: Iterable[Row], found: Iterable[Specimen]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from dtcseg.results.text import one_line
@@ -71,7 +71,9 @@ class Order:
         return name in self.names and name not in self.unknown
 
 
-def make_order(names: Iterable[str], given: Mapping[str, float] | None = None) -> Order:
+def make_order(
+    names: Iterable[str], given: Mapping[str, float] | None = None, *, together: Collection[str] | None = None
+) -> Order:
     """Put time points in order.
 
     Parameters
@@ -80,9 +82,13 @@ def make_order(names: Iterable[str], given: Mapping[str, float] | None = None) -
         As the slides have them, and other assays' beside them.
     given : mapping of str to float, optional
         From `timepoints.csv`; where there is one, it alone counts.
+    together : collection of str, optional
+        Time points of patients who have several; nothing is said of others whose place is not known, for nobody misses
+        it. All where not given.
     """
     seen = list(dict.fromkeys(names))
-    return _as_given(seen, given) if given else _by_name(seen)
+    missed = set(seen if together is None else together)
+    return _as_given(seen, given, missed) if given else _by_name(seen, missed)
 
 
 def place(name: str) -> Place:
@@ -106,12 +112,12 @@ def place(name: str) -> Place:
     return Place(0 if number == 0.0 else 1, kind, number)
 
 
-def _by_name(names: list[str]) -> Order:
+def _by_name(names: list[str], missed: set[str]) -> Order:
     places = {name: place(name) for name in names}
     unknown = {name for name, at in places.items() if at.rank == 3} if len(names) > 1 else set()
     warnings = []
-    if unknown:
-        listed = _listed(unknown)
+    if unknown & missed:
+        listed = _listed(unknown & missed)
         warnings.append(
             f"time point {listed}: its place in time cannot be told from the name, so it is compared with no other; "
             "give the order in timepoints.csv (timepoint, order)"
@@ -121,10 +127,11 @@ def _by_name(names: list[str]) -> Order:
         if len(kinds) > 1:
             mixed = {name for name, at in places.items() if at.rank == rank}
             unknown |= mixed
-            warnings.append(
-                f"time points {_listed(mixed)} are counted in different ways, so their order cannot be told and they "
-                "are compared with no other; give the order in timepoints.csv (timepoint, order)"
-            )
+            if mixed & missed:
+                warnings.append(
+                    f"time points {_listed(mixed)} are counted in different ways, so their order cannot be told and "
+                    "they are compared with no other; give the order in timepoints.csv (timepoint, order)"
+                )
     warnings += _same_place(places, unknown)
     ordered = sorted(names, key=lambda name: (name in unknown, places[name].rank, places[name].number, name))
     return Order(tuple(ordered), frozenset(unknown), tuple(warnings))
@@ -146,12 +153,13 @@ def _same_place(places: Mapping[str, Place], unknown: set[str]) -> list[str]:
     return warnings
 
 
-def _as_given(names: list[str], given: Mapping[str, float]) -> Order:
+def _as_given(names: list[str], given: Mapping[str, float], missed: set[str]) -> Order:
     unknown = {name for name in names if name not in given}
     warnings = []
-    if unknown:
+    if unknown & missed:
         warnings.append(
-            f"time point {_listed(unknown)} is not in timepoints.csv, so it is compared with no other; add it there"
+            f"time point {_listed(unknown & missed)} is not in timepoints.csv, so it is compared with no other; "
+            "add it there"
         )
     by_name = sorted((name for name in names if name in given and place(name).rank < 3), key=lambda n: given[n])
     for earlier, later in itertools.pairwise(by_name):

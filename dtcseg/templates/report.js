@@ -33,7 +33,9 @@ const percent = v => v === null ? DASH : v > 0 && v < 0.01 ? "< 1" : v < 1 && v 
 const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
 const rateText = s => !s.rate ? "not assessable" : s.dtc ? `${figure(s.rate[0])} (${figure(s.rate[1])}${DASH}${figure(s.rate[2])})` : `< ${figure(s.rate[3])}`;
 const wordClass = word => "w-" + (word.includes(" ") ? "cannot" : word);
-const timeName = t => times[t] || "one time point";
+const timeName = t => times[t] || "no time point";
+const cut = (text, pixels) => text.length * 7.2 <= pixels ? text : text.slice(0, Math.max(3, Math.floor(pixels / 7.2) - 1)) + "\u2026";
+const ratioText = v => v === null ? "> 10\u2076" : v < 0.001 ? "< 0.001" : v > 1e3 ? "> 1000" : figure(v);
 const million = n => n >= 1e7 ? (n / 1e6).toFixed(0) + " M" : n >= 1e6 ? (n / 1e6).toFixed(1) + " M" : count(n);
 
 function ticks(most, pixels) {
@@ -58,7 +60,7 @@ function ratesPlot(width) {
   const shown = panels.filter(panel => panel.own.length);
   if (!shown.length) return el("p", { class: "soft" }, "Nothing could be judged.");
   const left = 40, right = 6, gap = 18, top = 12, height = 200, below = 52;
-  const room = Math.max(width, left + right + shown.length * 130);
+  const room = Math.max(width, left + right + shown.length * 104);
   const each = (room - left - right - gap * (shown.length - 1)) / shown.length;
   const tops = shown.flatMap(panel => panel.own.map(({ s }) => wanted(s))).sort((a, b) => a - b);
   const most = Math.max(tops[tops.length - 1] || 1, 0.5);
@@ -94,7 +96,7 @@ function ratesPlot(width) {
     const positive = panel.own.filter(({ s }) => s.dtc).length, n = panel.own.length, [low, high] = share(positive, n);
     const yb = top + height;
     picture.append(...[
-      svg("text", { x: x0, y: yb + 18, class: "strong" }, panel.name || "all slides", unknown.has(panel.t) ? " (place in time not known)" : ""),
+      svg("text", { x: x0, y: yb + 18, class: "strong" }, cut(panel.name || "no time point", each), svg("title", {}, panel.name, unknown.has(panel.t) ? ": its place in time is not known" : "")),
       each > 215 ? svg("text", { x: x0, y: yb + 34 }, `${positive} of ${n} with DTC, ${percent(positive / n)} % (${percent(low)}${DASH}${percent(high)})`)
         : [svg("text", { x: x0, y: yb + 33 }, `${positive} of ${n} with DTC`), svg("text", { x: x0, y: yb + 47 }, `${percent(positive / n)} % (${percent(low)}${DASH}${percent(high)})`)]].flat());
     const hint = svg("title", {});
@@ -213,26 +215,27 @@ function timeline(p, block, width, height) {
     const at = x(s.t);
     if (s.limits && s.limits[0] > 0) picture.append(svg("path", { class: "grid", d: `M${at - 26} ${y(s.limits[0])}h52`, "stroke-dasharray": "2 3", style: "stroke:var(--soft)" }, svg("title", {}, `limit of blank ${figure(s.limits[0])} per 10^6`)));
     if (s.dtc) {
-      picture.append(
+      fill(picture, {}, [
         svg("line", { class: "dtc", x1: at, x2: at, y1: y(s.rate[1]), y2: y(s.rate[2]), "stroke-width": 9, "stroke-opacity": 0.3, "stroke-linecap": "round" }),
         svg("circle", { class: "dtc", cx: at, cy: y(s.rate[0]), r: 6, style: "stroke:var(--sheet)", "stroke-width": 1.5 }),
         svg("text", { class: "strong halo", x: at + 13, y: y(s.rate[0]) + 4 }, figure(s.rate[0])),
-        svg("text", { class: "halo", x: at + 13, y: y(s.rate[0]) + 18 }, plural(s.dtc, "cell"), ` in ${million(s.mnc[0])}`));
+        step > 125 && svg("text", { class: "halo", x: at + 13, y: y(s.rate[0]) + 18 }, plural(s.dtc, "cell"), ` in ${million(s.mnc[0])}`)]);
     } else {
       const yl = y(s.rate[3]);
-      picture.append(
+      fill(picture, {}, [
         svg("path", { class: "free", d: `M${at - 11} ${yl}h22M${at} ${yl}V${y(0) - 2}M${at - 5} ${y(0) - 9}l5 7l5 -7`, "stroke-width": 2.2, style: "fill:none", "stroke-linecap": "round", "stroke-linejoin": "round" }),
         svg("text", { class: "strong halo", x: at + 15, y: yl + 4 }, `< ${figure(s.rate[3])}`),
-        svg("text", { class: "halo", x: at + 15, y: yl + 18 }, `none in ${million(s.mnc[0])}`));
+        step > 125 && svg("text", { class: "halo", x: at + 15, y: yl + 18 }, `none in ${million(s.mnc[0])}`)]);
     }
   }
   own.forEach((s, k) => {
     if (!s.previous) return;
     const middle = (x(s.previous.from) + x(s.t)) / 2;
-    picture.append(svg("text", { x: middle, y: top - 16, "text-anchor": "middle", class: "strong " + wordClass(s.previous.word), style: "fill:currentColor" }, s.previous.word));
+    picture.append(svg("text", { x: middle, y: top - 16, "text-anchor": "middle", class: "strong " + wordClass(s.previous.word), style: "fill:currentColor" },
+      step < 112 && s.previous.word === "cannot be told" ? "?" : s.previous.word, svg("title", {}, s.previous.word)));
   });
   for (const t of used) {
-    picture.append(svg("text", { class: "strong", x: x(t), y: top + height + 18, "text-anchor": "middle" }, times[t] || "one time point"));
+    picture.append(svg("text", { class: "strong", x: x(t), y: top + height + 18, "text-anchor": "middle" }, cut(times[t] || "no time point", step), svg("title", {}, times[t])));
     if (!p.specimens.some(s => s.t === t && s.rate)) picture.append(svg("text", { x: x(t), y: y(0) - 8, "text-anchor": "middle" }, p.specimens.some(s => s.t === t) ? "not assessable" : "no marrow"));
   }
   lanes.forEach((name, k) => {
@@ -260,7 +263,7 @@ function sentence(p) {
   const luck = last.dtc || !p.specimens.some(s => s.t === last.first.from && s.dtc) ? ""
     : ` An unchanged patient would show none with a probability of ${percent(last.first.p[2])} %.`;
   const words = last.first.word === "cannot be told" ? `Whether the rate has changed since ${since} cannot be told` : `Since ${since}: ${last.first.word}`;
-  return `${now}${blank} ${words} (rate ratio ${figure(ratio)}, 95 % ${figure(low)} to ${figure(high)}).${luck}`;
+  return `${now}${blank} ${words} (rate ratio ${ratioText(ratio)}, 95 % ${ratioText(low)} to ${ratioText(high)}).${luck}`;
 }
 function specimenTable(p) {
   const controlled = p.specimens.some(s => s.isotype), limited = p.specimens.some(s => s.limits);
@@ -275,7 +278,7 @@ function specimenTable(p) {
         el("td", { class: "n" + (s.dtc ? " found" : "") }, s.dtc), el("td", { class: "n" + (s.dtc ? " found" : "") }, rateText(s)),
         controlled && el("td", { class: "n" }, s.isotype ? [`${s.isotype[0]} in ${million(s.isotype[1])}`, s.dtc && s.isotype[2] !== null ? el("div", { class: "small soft" }, `p ${s.isotype[2] < 0.001 ? "< 0.001" : s.isotype[2].toFixed(3)}`) : ""] : DASH),
         limited && el("td", { class: "n" }, s.limits ? `${figure(s.limits[0])}, ${figure(s.limits[1])}` : DASH),
-        el("td", { class: "n" }, c ? `${figure(c.ratio[0])} (${figure(c.ratio[1])}${DASH}${figure(c.ratio[2])})` : ""),
+        el("td", { class: "n" }, c ? `${ratioText(c.ratio[0])} (${ratioText(c.ratio[1])}${DASH}${ratioText(c.ratio[2])})` : ""),
         el("td", { class: "n" }, c ? percent(c.p[0]) + " %" : ""), el("td", { class: "n" }, c ? percent(c.p[1]) + " %" : ""), el("td", { class: "n" }, c ? percent(c.p[2]) + " %" : ""),
         el("td", { class: "nowrap" }, c ? [el("span", { class: wordClass(c.word) }, c.word), el("div", { class: "small soft" }, `since ${timeName(c.from)}`)] : ""), el("td", { class: "nowrap" }, s.reviewed));
     }))));
@@ -297,6 +300,7 @@ function cellCard(slide, cell) {
     const [label, unit, decimals] = LABELS[name] || [name, "", 2];
     let value = evidence[k];
     if (value === null || value === undefined) return null;
+    if (name === "nucleus_ratio" && !value) return [el("dt", {}, label), el("dd", {}, DASH)]; // no ordinary nuclei around it
     if (unit === "%") value *= 100;
     return [el("dt", {}, label), el("dd", {}, value.toFixed(decimals), unit && NARROW + unit)];
   });
@@ -326,7 +330,8 @@ function gallery(block, onlyCounting) {
 function maps(block) {
   const own = block.slides.filter(slide => slide.map);
   if (!own.length) return null;
-  return [el("h2", {}, "What could be judged"), el("div", { class: "sheet maps" }, own.map(slide => el("figure", {}, el("img", { src: slide.map, alt: `quality map of ${slide.name}` }), slide.name, el("br"), slide.remarks.join("; "))))];
+  const legend = el("div", { class: "legend", style: "margin:0 0 8px" }, data.codes.map(([name, colour]) => el("span", {}, el("i", { class: "square", style: `background:${colour}` }), name)));
+  return [el("h2", {}, "What could be judged"), legend, el("div", { class: "sheet maps" }, own.map(slide => el("figure", {}, el("img", { src: slide.map, alt: `quality map of ${slide.name}` }), slide.name, el("br"), slide.remarks.join("; "))))];
 }
 function patientView(p, width, forPrint) {
   const block = JSON.parse($("p" + p.i).textContent);

@@ -69,6 +69,14 @@ def test_time_point_without_order_is_compared_with_nothing(cohort):
     assert study.comparisons[key_of(study.specimens[1])].previous.earlier == "surgery"
 
 
+def test_time_points_that_nobody_compares_need_no_order(cohort):
+    cohort.slide("", "")
+    cohort.slide("P1", "surgery")
+    cohort.slide("P2", "C3")
+    cohort.slide("P2", "C6")
+    assert cohort.study().warnings == ()
+
+
 def test_readers_overrule_the_program(cohort):
     folder = cohort.slide("P1", "C3", 3)
     cells = read_candidates(folder)
