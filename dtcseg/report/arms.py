@@ -28,6 +28,8 @@ class ArmsResult:
         Empty where no arm is said to be the control.
     fit : CohortFit or None
         None where the regression could not be done.
+    enrolled_positive : bool
+        Every patient had DTC at the first time point, so the regression takes that for the reason to be in the trial.
     free : tuple of DtcFree
     bars : dict of str to tuple of Bar
         Waterfall by time point.
@@ -38,6 +40,7 @@ class ArmsResult:
     arms: dict[str, int]
     control: str
     fit: CohortFit | None
+    enrolled_positive: bool
     free: tuple[DtcFree, ...]
     bars: dict[str, tuple[Bar, ...]]
     lines: tuple[Line, ...]
@@ -65,10 +68,12 @@ def compare_arms(
         for one in own
     ]
     arm_names = sorted({visit.arm for visit in visits})
+    started = {visit.patient for visit in visits if visit.time == 0.0 and visit.count > 0}
+    enrolled = started == {visit.patient for visit in visits}
     fit = None
     if control and len(arm_names) > 1:
         try:
-            fit = fit_cohort(visits, control)
+            fit = fit_cohort(visits, control, enrolled_positive=enrolled)
         except (ValueError, ArithmeticError) as error:
             warnings.append(f"arms are not compared by regression: {one_line(error)}")
     return ArmsResult(
@@ -76,6 +81,7 @@ def compare_arms(
         arms={arm: len({visit.patient for visit in visits if visit.arm == arm}) for arm in arm_names},
         control=control,
         fit=fit,
+        enrolled_positive=enrolled,
         free=tuple(dtc_free(visits)),
         bars={name: tuple(waterfall(visits, float(at))) for at, name in enumerate(times) if at > 0},
         lines=tuple(spaghetti(visits)),

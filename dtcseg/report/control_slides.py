@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from dtcseg.report.specimens import Specimen, counts_for
@@ -104,9 +105,14 @@ class Blanks:
         if 0 < at < len(known) and known[at - 1][1] == known[at][1]:
             return known[at][1]
         seen = self._seen[stain]
-        found = detection_limits([count for count, _ in seen], [cells for _, cells in seen], mnc).blank_count
+        found = _blank_count(tuple(seen), mnc)
         known.insert(at, (mnc, found))
         return found
+
+
+@lru_cache(maxsize=4096)  # a run writes the tables after each slide, mostly of the same specimens
+def _blank_count(seen: tuple[tuple[int, int], ...], mnc: float) -> int:
+    return detection_limits([count for count, _ in seen], [cells for _, cells in seen], mnc).blank_count
 
 
 def control_slides(

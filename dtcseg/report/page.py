@@ -164,7 +164,7 @@ def _patients(study: Study) -> list[PatientRow]:
 
 
 def _totals(study: Study, patients: Sequence[PatientRow]) -> dict[str, Any]:
-    judged = [row for row in patients if row.latest is not None]
+    judged = [row for row in patients if row.latest is not None or row.dtc]
     positive = sum(row.dtc > 0 for row in judged)
     words = [row.change.change.word for row in patients if row.change]
     return {
@@ -224,6 +224,8 @@ def _specimen(one: Specimen, study: Study) -> dict[str, Any]:
         values |= {"probable": one.probable, "gate": one.gate}
     if one.unsettled:
         values["unsettled"] = one.unsettled
+    if one.unread and one.reviewed != "no":
+        values["unread"] = one.unread
     if one.isotype is not None:
         against = one.isotype.against
         values["isotype"] = [one.isotype.count, round(one.isotype.mnc), _round(against.p_value) if against else None]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dtcseg._slides_csv import decode
 from dtcseg.errors import UsageError
-from dtcseg.results.text import one_line
+from dtcseg.results.text import one_line, spreadsheet_cell
 
 _YES = frozenset({"yes", "y", "true", "1", "positive", "pos", "+", "detected", "x"})
 _NO = frozenset({"no", "n", "false", "0", "negative", "neg", "-", "not detected", "undetected"})
@@ -118,10 +118,16 @@ def _lines(path: Path) -> list[list[str]]:
     separator = max(",;\t", key=text.partition("\n")[0].count)
     try:
         return [
-            [cell.strip() for cell in line] for line in csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+            [_plain(cell.strip()) for cell in line]
+            for line in csv.reader(io.StringIO(text, newline=""), delimiter=separator)
         ]
     except csv.Error as error:
         raise ValueError(f"is no CSV table ({error})") from error
+
+
+def _plain(cell: str) -> str:
+    """Take off the apostrophe that the tables of results put before what a spreadsheet would run (`'+6 mo`)."""
+    return cell[1:] if cell.startswith("'") and spreadsheet_cell(cell[1:]) == cell else cell
 
 
 class _Complaints:

@@ -118,7 +118,7 @@ def make_study(
     counts, warnings = count_slides(root, done)
     sheets = read_sheets(root, files)
     found = specimens(rows, counts)
-    assays, assay_warnings = usable(sheets.assays, found, "assays.csv")
+    assays, assay_warnings = usable(sheets.assays, found, one_line(files.assays or "assays.csv"))
     order = _order(found, assays, sheets)
     found.sort(key=lambda one: (natural(one.patient), one.patient, not one.named, order.index(one.timepoint)))
     blanks = Blanks(done, counts)

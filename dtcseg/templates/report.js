@@ -31,7 +31,7 @@ const figure = v => v === null || v === undefined ? DASH : v && Math.abs(v) < 0.
 const count = v => String(v).replace(/\B(?=(\d{3})+(?!\d))/g, NARROW);
 const percent = v => v === null ? DASH : v > 0 && v < 0.01 ? "< 1" : v < 1 && v > 0.99 ? "> 99" : (100 * v).toFixed(0);
 const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
-const rateText = s => !s.rate ? "not assessable" : s.dtc ? `${figure(s.rate[0])} (${figure(s.rate[1])}${DASH}${figure(s.rate[2])})` : `< ${figure(s.rate[3])}`;
+const rateText = s => !s.rate ? (s.dtc ? "DTC detected, no rate" : "not assessable") : s.dtc ? `${figure(s.rate[0])} (${figure(s.rate[1])}${DASH}${figure(s.rate[2])})` : `< ${figure(s.rate[3])}`;
 const wordClass = word => "w-" + (word.includes(" ") ? "cannot" : word);
 const timeName = t => times[t] || "no time point";
 const cut = (text, pixels) => text.length * 7.2 <= pixels ? text : text.slice(0, Math.max(3, Math.floor(pixels / 7.2) - 1)) + "\u2026";
@@ -150,7 +150,7 @@ function row(p) {
     el("td", { class: "name" }, el("button", { class: "link" }, p.name)),
     hasArms && el("td", {}, p.arm),
     el("td", {}, course(p)),
-    el("td", {}, p.latest ? [el("span", { class: p.latest.dtc ? "found" : "" }, rateText(p.latest)), " ", el("span", { class: "soft" }, times[p.latest.t])] : el("span", { class: "unknown" }, "not assessable")),
+    el("td", {}, p.latest ? [el("span", { class: p.latest.dtc ? "found" : "" }, rateText(p.latest)), " ", el("span", { class: "soft" }, times[p.latest.t])] : el("span", { class: "unknown" }, p.dtc ? "DTC detected, no rate" : "not assessable")),
     el("td", { class: "nowrap" }, change),
     el("td", { class: "n" }, p.dtc), el("td", { class: "n" }, count(p.mnc)), el("td", { class: "nowrap" }, p.reviewed));
 }
@@ -252,6 +252,7 @@ function timeline(p, block, width, height) {
 }
 function sentence(p) {
   const last = p.latest;
+  if (!last && p.dtc) return "DTC were found, but nothing else of the slides could be judged: there is no rate.";
   if (!last) return "No marrow sample of this patient could be judged: there is no result, neither positive nor negative.";
   const when = times[last.t] ? ` at ${times[last.t]}` : "";
   const now = last.dtc ? `${plural(last.dtc, "DTC").replace("DTCs", "DTC")} among ${count(last.mnc[0])} cells screened${when}: ${rateText(last)} per 10\u2076.`
@@ -272,7 +273,7 @@ function specimenTable(p) {
       controlled && el("th", { class: "n" }, "Isotype control"), limited && el("th", { class: "n", title: "limit of blank, limit of detection, per 10\u2076" }, "Blank, detection"),
       el("th", { class: "n" }, "Ratio (95 %)"), el("th", { class: "n" }, "P(reduced)"), el("th", { class: "n" }, "P(\u2265 80 %)"), el("th", { class: "n", title: "probability that an unchanged patient shows no DTC" }, "Luck"), el("th", {}, "Change"), el("th", {}, "Reviewed"))),
     el("tbody", {}, p.specimens.map(s => {
-      const c = s.previous, notes = [s.bad && plural(s.bad, "slide") + " not assessable", s.failed && s.failed + " failed", s.uic && `${s.uic} uninterpr.`, s.unsettled && `${s.unsettled} not settled`, s.probable && `${s.probable} probable: ${s.gate}`].filter(Boolean).join("; ");
+      const c = s.previous, notes = [s.bad && plural(s.bad, "slide") + " not assessable", s.failed && s.failed + " failed", s.uic && `${s.uic} uninterpr.`, s.unsettled && `${s.unsettled} not settled`, s.unread && `${s.unread} by the program alone`, s.probable && `${s.probable} probable: ${s.gate}`].filter(Boolean).join("; ");
       return el("tr", {}, el("td", {}, timeName(s.t), notes && el("div", { class: "small soft", style: "min-width:7em" }, notes)),
         el("td", { class: "n" }, s.rate ? [count(s.mnc[0]), el("div", { class: "small soft" }, `${count(s.mnc[1])}${DASH}${count(s.mnc[2])}`)] : DASH),
         el("td", { class: "n" + (s.dtc ? " found" : "") }, s.dtc), el("td", { class: "n" + (s.dtc ? " found" : "") }, rateText(s)),

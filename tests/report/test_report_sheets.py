@@ -94,3 +94,8 @@ def test_windows_and_empty_tables(tmp_path):
     sheets = read_sheets(tmp_path)
     assert sheets.arms == {"Müller": "A"}
     assert sheets.warnings == ("assays.csv: has no column 'patient', 'assay'; it is left out",)
+
+
+def test_apostrophe_of_a_result_table_is_no_part_of_a_name(tmp_path):
+    sheets = sheets_of(tmp_path, assays="patient,timepoint,assay,value\n'=cmd,'+6 mo,ctDNA,1\nO'Hara,'s,ctDNA,1\n")
+    assert [(v.patient, v.timepoint) for v in sheets.assays] == [("=cmd", "+6 mo"), ("O'Hara", "'s")]

@@ -197,6 +197,7 @@ def test_arms_are_compared(cohort):
     (effect,) = study.arms.fit.effects
     assert effect.arm == "A"
     assert effect.low > 0.5
+    assert study.arms.enrolled_positive
     assert {(f.arm, f.time, f.free) for f in study.arms.free} == {
         ("A", 0, 0),
         ("A", 1, 6),
@@ -271,3 +272,9 @@ def test_log_that_was_altered_is_one_line_and_the_calls_stand(cohort):
     assert study.specimens[0].dtc == 1
     (warning,) = study.warnings
     assert warning.startswith("slide s0: its verdicts are not used: ")
+
+
+def test_dtc_on_a_slide_without_a_count_is_not_lost(cohort):
+    cohort.slide("P1", "C3", 1, mnc=0)
+    (row,) = rows(patients_csv(cohort.study()))
+    assert (row["dtc"], row["result"], row["per_million"]) == ("1", "DTC detected", "")
