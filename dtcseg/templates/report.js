@@ -317,7 +317,7 @@ function gallery(block, onlyCounting) {
     .filter(([, cell]) => !onlyCounting || order[cell[1]] < 3)
     .sort((a, b) => (order[a[1][1]] ?? 9) - (order[b[1][1]] ?? 9) || b[1][4] - a[1][4]);
   if (!cells.length) return null;
-  const first = onlyCounting ? 12 : 24, sheet = el("div", { class: "sheet" }), grid = el("div", { class: "cells" });
+  const first = onlyCounting ? 10 : 24, sheet = el("div", { class: "sheet" }), grid = el("div", { class: "cells" });
   const show = list => grid.append(...list.map(([slide, cell]) => cellCard(slide, cell)));
   show(cells.slice(0, first));
   sheet.append(grid);
