@@ -18,6 +18,7 @@ from dtcseg.errors import DtcsegError, UsageError
 
 if TYPE_CHECKING:
     from dtcseg.cells import Stain as Word
+    from dtcseg.exports.command import Format
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -42,6 +43,25 @@ class StainName(StrEnum):
     IF = "if"
 
 
+class ExportFormat(StrEnum):
+    """Formats of other programs (the words of `dtcseg.exports.command.FORMATS`, which would load NumPy)."""
+
+    QUPATH = "qupath"
+    COCO = "coco"
+    DICOM = "dicom"
+    OME_ZARR = "ome-zarr"
+    OME_ZARR_04 = "ome-zarr-0.4"
+    STAGE = "stage"
+
+
+class ExportOrigin(StrEnum):
+    """Where QuPath begins to count (the words of `dtcseg.exports.qupath.ORIGINS`)."""
+
+    AUTO = "auto"
+    SLIDE = "slide"
+    BOUNDS = "bounds"
+
+
 Inputs = Annotated[list[Path], typer.Argument(metavar="INPUT", help="Slide files, or folders of them.")]
 Out = Annotated[Path, typer.Option("--out", help="Results folder; made when it is not there.")]
 Stain = Annotated[StainName | None, typer.Option("--stain", help="Stain of all slides, instead of recognising it.")]
@@ -64,6 +84,20 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives th
 SimulateMpp = Annotated[float, typer.Option("--mpp", min=0.1, max=1.1, help="Pixel size in µm.")]
 WidthMm = Annotated[float, typer.Option("--width-mm", min=0.1, max=30.0, help="Side of a slide's picture in mm.")]
 Enriched = Annotated[bool, typer.Option("--enriched", help="Several tumour cells a mm², to train on.")]
+
+ExportTo = Annotated[list[ExportFormat], typer.Option("--to", help="Format; may be given several times.")]
+ExportOut = Annotated[
+    Path | None, typer.Option("--out", help="Folder for the files; beside the slides' other results by default.")
+]
+OnlySlides = Annotated[list[str] | None, typer.Option("--slide", metavar="SLIDE", help="Only this slide; repeatable.")]
+CountFrom = Annotated[
+    ExportOrigin, typer.Option("--origin", help="qupath: count from the scanned part where QuPath crops to it (auto).")
+]
+Marks = Annotated[
+    list[str] | None,
+    typer.Option("--mark", metavar="X_PX,Y_PX=X_UM,Y_UM", help="stage: one of two places known in both; give two."),
+]
+Mirrored = Annotated[bool, typer.Option("--mirrored", help="stage: its axes are mirrored against the image's.")]
 
 
 def _show_version(wanted: bool) -> None:
@@ -123,6 +157,34 @@ def report(results: Results, assays: Assays = None, arms: Arms = None, timepoint
     for warning in done.warnings:
         typer.echo(f"dtcseg: {one_line(warning)}", err=True)
     typer.echo(one_line(done.report))
+
+
+@app.command()
+def export(
+    results: Results,
+    to: ExportTo,
+    out: ExportOut = None,
+    slide: OnlySlides = None,
+    origin: CountFrom = ExportOrigin.AUTO,
+    mark: Marks = None,
+    mirrored: Mirrored = False,
+) -> None:
+    """Write results in the formats of other programs.
+
+    Works from the results folder alone; the slides need not be there.
+    """
+    from dtcseg.exports.command import export_results
+    from dtcseg.exports.stage import fit_marks
+    from dtcseg.results.text import one_line
+
+    fit = fit_marks(mark or [], mirrored=mirrored)
+    formats: list[Format] = [form.value for form in to]
+    done = export_results(results, formats, out=out, names=slide or (), origin=origin.value, fit=fit)
+    for path in done.written:
+        typer.echo(one_line(path))
+    for line in (*done.notes, *done.problems):
+        typer.echo(line, err=True)
+    raise typer.Exit(EXIT_FAILED if done.problems else 0)
 
 
 @app.command()

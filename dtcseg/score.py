@@ -346,6 +346,7 @@ def _slide_score(
         qc=tuple(flags),
         details={
             "format": slide.format_name,
+            "references": slide.references,
             "levels": [[level.width_px, level.height_px] for level in slide.levels],
             "profile": known.to_json(),
             "spots": opened.spots.to_json(),

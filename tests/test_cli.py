@@ -46,7 +46,9 @@ def slides(tmp_path):
     return make
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["score", "--help"], ["-h"], ["--version"], ["info", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["score", "--help"], ["-h"], ["--version"], ["info", "--help"], ["export", "--help"]]
+)
 def test_help_loads_nothing_heavy(arguments):
     script = (
         f"import sys; sys.argv = ['dtcseg', *{arguments!r}]\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +47,28 @@ def write_file(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
+@contextmanager
+def writing_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder to fill, and put it in the place of `path` when the block ends without an error.
+
+    A kill leaves the old folder, the new one, or (between two renames) none, never a part. The files in it are not
+    forced to disk one by one: this is for what can be made again and may have thousands of them.
+    """
+    stage, old = (path.with_name(f".{secrets.token_hex(6)}{_MARK}") for _ in range(2))
+    try:
+        stage.mkdir()
+        yield stage
+        if path.is_symlink() or path.is_file():
+            path.unlink()
+        elif path.exists():
+            os.rename(path, old)
+        os.rename(stage, path)
+    finally:
+        for left in (stage, old):
+            shutil.rmtree(left, ignore_errors=True)
+    sync_folder(path.parent)
+
+
 def write_through(path: Path, content: bytes) -> None:
     """Write a file and force it to disk before returning."""
     with open(path, "wb") as file:
@@ -71,4 +94,7 @@ def sync_folder(folder: Path) -> None:
 def remove_leftovers(folder: Path) -> None:
     """Remove what a killed run left beside the files of this folder (not of folders in it)."""
     for path in folder.glob(f".*{_MARK}"):
-        path.unlink(missing_ok=True)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

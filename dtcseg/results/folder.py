@@ -42,7 +42,17 @@ Row = SlideRecord | FailedSlide
 SLIDE_FILES = ("cells.csv", "cells.geojson", "nuclei.parquet")
 RECORD = "slide.json"
 _PARTS = ("crops", *SLIDE_FILES, RECORD)
-_TOP_FILES = ("run.json", "slides.csv", "patients.csv", "report.html")
+EXPORTED = (
+    "qupath.geojson",
+    "qupath.geojson.gz",
+    "cells.dcm",
+    "labels.ome.zarr",
+    "labels-0.4.ome.zarr",
+    "stage.csv",
+)
+"""What `dtcseg export` puts beside a slide's files. It goes when the slide is scored again: it shows the old cells."""
+COCO_FILE = "coco.json"
+_TOP_FILES = ("run.json", "slides.csv", "patients.csv", "report.html", COCO_FILE)
 _LONGEST_NAME = 240
 _REPORT_SHARE = 0.05
 """Share of the run's time that may be spent on refreshing the report before the end."""
@@ -306,7 +316,7 @@ def _replace_content(stage: Path, place: Path, aside: Path) -> None:
     """Put new files in the place of old ones; where that fails, the old ones come back."""
     aside.mkdir()
     (place / "verdicts").mkdir(exist_ok=True)
-    moves = [(place / name, aside / name) for name in reversed(_PARTS)]  # the old record goes first …
+    moves = [(place / name, aside / name) for name in reversed((*EXPORTED, *_PARTS))]  # the old record goes first …
     moves += [(stage / name, place / name) for name in _PARTS]  # … and the new one comes last
     moved = []
     try:

@@ -78,6 +78,15 @@ class Slide(ABC):
     kind: Kind
     channels: tuple[str, ...]
 
+    @property
+    def references(self) -> dict[str, object]:
+        """What other programs need to know of the file to place results on it, as JSON values; often nothing.
+
+        `bounds_px`: x, y, width, height of the part that was scanned, None where the file states none. `dicom`: the
+        unique identifiers of the image.
+        """
+        return {}
+
     @abstractmethod
     def clone(self) -> Slide:
         """Open the same slide again, with a handle of its own."""

@@ -39,6 +39,11 @@ class DicomSlide(FileSlide):
 
     _wsi: Any = None
 
+    @property
+    def references(self) -> dict[str, object]:
+        """The unique identifiers of the full resolution; see `Slide`."""
+        return {"dicom": self._uids}
+
     def _open(self) -> FoundResolution | None:
         from wsidicom import WsiDicom
 
@@ -79,6 +84,7 @@ class DicomSlide(FileSlide):
         kept, self.levels = make_levels([(level.size.width, level.size.height) for level in levels])
         self._numbers = [levels[index].level for index in kept]
         self.format_name = "DICOM whole-slide image"
+        self._uids = _uids(base.default_instance)
         self._paths: Sequence[str | None]
         self._tile = (base.tile_size.width, base.tile_size.height)
         self._photometric = str(image.photometric_interpretation)
@@ -149,6 +155,16 @@ def _decode_jpeg(data: bytes, width: int, height: int, photometric: str) -> Pixe
     if pixels.shape != (height, width, 3):
         raise ValueError(f"a tile has the shape {pixels.shape}, not {(height, width, 3)}")
     return pixels
+
+
+def _uids(instance: Any) -> dict[str, str]:
+    """Take an image's identifiers, under the names that slide.json has for them; empty text where it has none."""
+    return {
+        "study_uid": str(instance.uids.study_instance or ""),
+        "series_uid": str(instance.uids.series_instance or ""),
+        "frame_of_reference_uid": str(instance.uids.frame_of_reference or ""),
+        "sop_instance_uid": str(instance.identifier or ""),
+    }
 
 
 def _files(path: Path) -> list[Path] | Path:

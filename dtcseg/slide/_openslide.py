@@ -20,6 +20,8 @@ from dtcseg.slide._common import (
 from dtcseg.slide._tiff_meta import to_float
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dtcseg.slide._base import PixelArray
 
 _FORMATS = {
@@ -42,6 +44,7 @@ class OpenSlideSlide(FileSlide):
     """
 
     _handle: Any = None
+    _bounds_px: list[int] | None = None
 
     def _open(self) -> FoundResolution | None:
         import openslide
@@ -64,8 +67,14 @@ class OpenSlideSlide(FileSlide):
             self._handle.close()
             self._handle = None
 
+    @property
+    def references(self) -> dict[str, object]:
+        """The bounds of what was scanned; see `Slide`."""
+        return {"bounds_px": self._bounds_px}
+
     def _parse(self, openslide: Any) -> FoundResolution | None:
         properties = self._handle.properties
+        self._bounds_px = _bounds(properties, openslide)
         vendor = properties.get(openslide.PROPERTY_NAME_VENDOR, "")
         self.format_name = f"{_FORMATS.get(vendor, vendor)} (OpenSlide)"
         self.kind, self.channels = "brightfield", RGB
@@ -93,3 +102,18 @@ class OpenSlideSlide(FileSlide):
         flat = PIL.Image.new("RGB", region.size, "white")
         flat.paste(region, mask=region.getchannel("A"))
         return np.asarray(flat)
+
+
+def _bounds(properties: Mapping[str, str], openslide: Any) -> list[int] | None:
+    """Read x, y, width and height of the scanned part, level-0 pixels, where the file states them."""
+    names = (
+        openslide.PROPERTY_NAME_BOUNDS_X,
+        openslide.PROPERTY_NAME_BOUNDS_Y,
+        openslide.PROPERTY_NAME_BOUNDS_WIDTH,
+        openslide.PROPERTY_NAME_BOUNDS_HEIGHT,
+    )
+    stated = [properties.get(name) for name in names]
+    try:
+        return [int(value) for value in stated if value is not None] if None not in stated else None
+    except ValueError:
+        return None

@@ -116,6 +116,9 @@ def test_froc():
     assert froc_at(results, 100) == 0.75
     assert froc_score(results) == pytest.approx((0.25 + 0.5 + 4 * 0.75) / 6)  # two slides: 1/4 a slide is 1/2 a million
     assert np.isnan(froc_at([slide([], [0.5])], 1))
+    touching = replace(results[0], others=tuple(replace(o, beside_tumour=True) for o in results[0].others))
+    assert froc_at([touching, results[1]], 0.5, elsewhere=True) == 0.5  # 0.9 and 0.6, before the false 0.5 of the other
+    assert froc_at([touching, results[1]], 0.5) == 0.25
 
 
 def test_counts():

@@ -38,7 +38,7 @@ def test_images_kept_back_stay_the_same_third(shared_data):
 
 
 def test_a_real_lesson_has_its_nuclei_under_their_centres(shared_data):
-    lessons = [real_lesson(7, index, shared_data) for index in range(8)]
+    lessons = [real_lesson(7, index, shared_data) for index in range(12)]
     np.testing.assert_array_equal(real_lesson(7, 6, shared_data).planes, lessons[6].planes)
     assert sum(len(lesson.nuclei) for lesson in lessons) > 400
     for lesson in lessons:

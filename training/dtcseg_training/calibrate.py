@@ -27,6 +27,8 @@ _LEAST = 0.003
 _NUCLEUS_NEAR_PX = 4.0
 _CANDIDATE_NEAR_PX = 8.0
 _NUCLEUS_THRESHOLDS = tuple(float(t) for t in np.round(np.arange(0.02, 0.9, 0.005), 3))
+_MIDDLE_SDS = 3.29
+"""Nine tenths of a normal distribution span as many standard deviations."""
 _MANY = 40
 """Fields with fewer nuclei say little about the error of a count."""
 _LOST = 0.003
@@ -117,7 +119,8 @@ def _nucleus_threshold(found: Sequence[FloatArray], lessons: Sequence[Lesson]) -
     """Threshold at which the fields' counts err least; then the spread of the count over fields.
 
     Least is the mean of absolute relative errors: a few crowded fields, where nuclei hide each other at any threshold,
-    must not make all others count too many.
+    must not make all others count too many. The spread is that of the middle nine tenths, as a standard deviation: a
+    field is a hundredth of a slide, and its worst is not a slide's.
     """
     values = np.concatenate([f[:, 2] for f in found])
     true = np.array([len(lesson.nuclei) for lesson in lessons], float)
@@ -135,7 +138,8 @@ def _nucleus_threshold(found: Sequence[FloatArray], lessons: Sequence[Lesson]) -
     relative = errors(threshold)
     counted = sum(int((f[:, 2] >= threshold).sum()) for f in found)
     by_chance = 0.04 / true[many].mean()
-    sd = float(np.sqrt(max(relative.var() - by_chance, 0.0)))
+    middle = float(np.subtract(*np.quantile(relative, (0.95, 0.05)))) / _MIDDLE_SDS
+    sd = float(np.sqrt(max(middle**2 - by_chance, 0.0)))
     matched = sum(
         matches(f[f[:, 2] >= threshold, :2], lesson.nuclei, _NUCLEUS_NEAR_PX)
         for f, lesson in zip(found, lessons, strict=True)
@@ -165,16 +169,26 @@ def _candidate_threshold(found: Sequence[FloatArray], lessons: Sequence[Lesson])
 
 
 def matches(found: npt.NDArray[np.floating[Any]], true: npt.NDArray[np.floating[Any]], near: float) -> int:
-    """Pairs of found and true points, nearest first, each used once."""
+    """Count the pairs of found and true points."""
+    return len(paired(found, true, near))
+
+
+def paired(
+    found: npt.NDArray[np.floating[Any]], true: npt.NDArray[np.floating[Any]], near: float
+) -> list[tuple[int, int]]:
+    """Pair found and true points, nearest first, each used once."""
     if not len(found) or not len(true):
-        return 0
+        return []
     pairs = cKDTree(found).sparse_distance_matrix(cKDTree(true), near, output_type="ndarray")
-    used_found, used_true = set(), set()
+    used_found: set[int] = set()
+    used_true: set[int] = set()
+    kept = []
     for i, j, _ in sorted(pairs.tolist(), key=lambda p: p[2]):
         if i not in used_found and j not in used_true:
             used_found.add(i)
             used_true.add(j)
-    return len(used_true)
+            kept.append((i, j))
+    return kept
 
 
 def _calls(look: Look, lessons: Sequence[Lesson]) -> tuple[float, dict[str, object]]:

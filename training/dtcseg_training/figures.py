@@ -87,8 +87,15 @@ def cells(results: Sequence[SlideEvaluation]) -> int:
     return sum(r.true_mnc for r in results)
 
 
-def froc(results: Sequence[SlideEvaluation]) -> tuple[FloatArray, FloatArray]:
+def froc(results: Sequence[SlideEvaluation], *, elsewhere: bool = False) -> tuple[FloatArray, FloatArray]:
     """Recall of candidates over the number of false ones, as the score falls.
+
+    Parameters
+    ----------
+    results : sequence of SlideEvaluation
+    elsewhere : bool
+        Leave out false candidates that touch a tumour cell: where slides hold many times the tumour cells of ordinary
+        ones, these are as many times too common.
 
     Returns
     -------
@@ -96,18 +103,18 @@ def froc(results: Sequence[SlideEvaluation]) -> tuple[FloatArray, FloatArray]:
         One step a score; false candidates per 10^6 true cells.
     """
     true = np.array([c.score for r in results for c in r.tumour])
-    other = np.array([o.score for r in results for o in r.others])
+    other = np.array([o.score for r in results for o in r.others if not (elsewhere and o.beside_tumour)])
     steps = np.unique(np.concatenate([true[true >= 0], other, [0.0]]))[::-1]
     false = np.array([(other >= s).sum() for s in steps], float)
     found = np.array([(true >= s).sum() for s in steps], float)
     return 1e6 * false / max(cells(results), 1), found / max(len(true), 1)
 
 
-def froc_at(results: Sequence[SlideEvaluation], false_per_million: float) -> float:
+def froc_at(results: Sequence[SlideEvaluation], false_per_million: float, *, elsewhere: bool = False) -> float:
     """Greatest recall with at most as many false candidates per 10^6 cells; NaN without tumour cells."""
     if not any(r.tumour for r in results):
         return float("nan")
-    false, found = froc(results)
+    false, found = froc(results, elsewhere=elsewhere)
     allowed = false <= false_per_million
     return float(found[allowed].max()) if allowed.any() else 0.0
 
@@ -296,7 +303,8 @@ def summary(results: Sequence[SlideEvaluation]) -> dict[str, float | int | list[
         "candidates_per_million": round(sum(r.candidates for r in results) * million, 1),
         "froc_recall": [round(froc_at(results, rate), 4) for rate in FALSE_ALLOWED],
         "froc_score_per_slide": round(froc_score(results), 4),
-        "recall_at_20_false_candidates_per_million": round(froc_at(results, 20.0), 4),
+        "froc_recall_elsewhere": [round(froc_at(results, rate, elsewhere=True), 4) for rate in FALSE_ALLOWED],
+        "recall_at_20_false_candidates_per_million": round(froc_at(results, 20.0, elsewhere=True), 4),
         "outline_iou": round(iou, 4),
         "outline_boundary_um": round(boundary_um, 3),
         "count_bias": round(counted.bias, 4),

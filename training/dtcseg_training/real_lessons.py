@@ -38,6 +38,8 @@ BRIGHTFIELD_SHARES = {"marrow_cells_brightfield": 0.3, "tissue_purple": 0.3, "sm
 """How often each set is drawn for what might be taken for cytokeratin (`mine_real_lesson`)."""
 _COMPOSITES = 0.5
 """Share of the images that get CK+ cells; the others stay as negatives."""
+_APART, _GLASS_PX = 0.5, 12
+"""Share of the lessons whose images have empty glass around them, and how much: nuclei that a border cuts count."""
 _ZOOM = 0.2
 """Pixel sizes are assumed, not known: cells are shown larger and smaller by as much (log scale, half range)."""
 
@@ -66,16 +68,17 @@ def real_lesson(
     rng = np.random.default_rng([seed, index])
     planes = np.zeros((3, _SIDE_PX, _SIDE_PX), np.float16)
     parts: list[Lesson] = []
-    left = top = shelf = 0
+    gap = _GLASS_PX if rng.random() < _APART else 0
+    left = top = shelf = gap
     while top < _SIDE_PX:
         part = _one(folder, rng, held_out, seen_as)
         width, height = min(part.planes.shape[2], _SIDE_PX - left), min(part.planes.shape[1], _SIDE_PX - top)
         planes[:, top : top + height, left : left + width] = part.planes[:, :height, :width]
         centres = [_moved(c, width, height, left, top) for c in (part.nuclei, part.tumour, part.other)]
         parts.append(replace(part, nuclei=centres[0], tumour=centres[1], other=centres[2]))
-        left, shelf = left + width, max(shelf, height)
+        left, shelf = left + width + gap, max(shelf, height)
         if left >= _SIDE_PX - 8:
-            left, top, shelf = 0, top + shelf, 0
+            left, top, shelf = gap, top + shelf + gap, 0
     joined = {
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ("nuclei", "tumour", "other", "crops", "masks", "calls")
