@@ -13,7 +13,7 @@ from pathlib import Path
 from dtcseg.errors import UsageError
 
 TABLE = "slides.csv"
-COLUMNS = ("file", "patient", "timepoint", "role", "stain", "mpp", "slide", "channel")
+COLUMNS = ("file", "patient", "timepoint", "role", "stain", "mpp", "slide", "channel", "expected")
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class Row:
 
 def is_result_table(table: Path) -> bool:
     try:
-        header = _decode(table.read_bytes()).partition("\n")[0]
+        header = decode(table.read_bytes()).partition("\n")[0]
     except OSError:
         return False
     return "status" in header and "mnc_low" in header
 
 
-def _decode(data: bytes) -> str:
+def decode(data: bytes) -> str:
     """Text of a table as spreadsheets save it: UTF-8 with or without a mark, UTF-16 with one, else Windows-1252."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", "replace")
@@ -54,7 +54,7 @@ def read_table(table: Path) -> list[Row]:
         It is no table, or has no column `file`, or a column that is a slip of the pen.
     """
     try:
-        text = _decode(table.read_bytes())
+        text = decode(table.read_bytes())
     except OSError as error:
         raise UsageError(f"{table}: cannot be read ({error.strerror or error})") from error
     first, _, rest = text.partition("\n")

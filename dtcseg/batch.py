@@ -24,7 +24,7 @@ from dtcseg.workers import Outcome, Scorer, in_process, in_processes, on_cluster
 if TYPE_CHECKING:
     from dtcseg.config import ScoreConfig, SlideJob
     from dtcseg.manifest import SlideFailure
-    from dtcseg.results.tables import Row
+    from dtcseg.results.folder import Row
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -148,7 +148,14 @@ class _Run:
             return False
         self.folder.forget_failure(job.name)
         files = tuple(str(path) for path in job.files)
-        now = replace(record, files=files, patient=job.patient, timepoint=job.timepoint, role=job.role)
+        now = replace(
+            record,
+            files=files,
+            patient=job.patient,
+            timepoint=job.timepoint,
+            role=job.role,
+            expected=job.expected,
+        )
         if now != record:
             self.folder.update_record(now)
         return True

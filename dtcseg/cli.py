@@ -73,6 +73,9 @@ Scheduler = Annotated[str | None, typer.Option("--scheduler", metavar="ADDRESS",
 Weights = Annotated[str, typer.Argument(metavar="WEIGHTS", help='Name or file; "" for the released ones.')]
 Page = Annotated[Path | None, typer.Option("--out", metavar="FILE.html", help="Write plots and pictures as well.")]
 Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder.")]
+Assays = Annotated[Path | None, typer.Option("--assays", metavar="FILE", help="Other assays of the patients, CSV.")]
+Arms = Annotated[Path | None, typer.Option("--arms", metavar="FILE", help="Arm of each patient, CSV.")]
+Timepoints = Annotated[Path | None, typer.Option("--timepoints", metavar="FILE", help="Order of time points, CSV.")]
 Slide = Annotated[Path, typer.Argument(metavar="SLIDE", exists=True, help="A slide file, or a folder that is one.")]
 SimulateOut = Annotated[Path, typer.Argument(metavar="OUT", file_okay=False, help="Folder for the slides.")]
 Slides = Annotated[int, typer.Option("--slides", min=1, help="How many slides.")]
@@ -140,15 +143,20 @@ def score(
 
 
 @app.command()
-def report(results: Results) -> None:
+def report(results: Results, assays: Assays = None, arms: Arms = None, timepoints: Timepoints = None) -> None:
     """Refresh the tables and report of a results folder.
 
-    Writes slides.csv, patients.csv and report.html again from what is in the folders of the slides.
+    Writes slides.csv, patients.csv and report.html again from what is in the folders of the slides: cells, verdicts.
+    Tables of the laboratory (assays.csv, arms.csv, timepoints.csv) are taken from the results folder, or as given.
     """
+    from dtcseg.report.sheets import SheetFiles
     from dtcseg.results.folder import refresh
     from dtcseg.results.text import one_line
 
-    typer.echo(one_line(refresh(results)))
+    done = refresh(results, SheetFiles(assays, arms, timepoints))
+    for warning in done.warnings:
+        typer.echo(f"dtcseg: {one_line(warning)}", err=True)
+    typer.echo(one_line(done.report))
 
 
 @app.command()

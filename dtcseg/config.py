@@ -33,6 +33,8 @@ class SlideJob:
         From `--mpp` or `slides.csv`; None: ask the file.
     mpp_source : str
         "flag", "slides.csv" or "".
+    expected : float or None
+        Tumour cells spiked, of a positive control; from `slides.csv`.
     """
 
     name: str
@@ -45,6 +47,7 @@ class SlideJob:
     stain_source: str = ""
     mpp_um: float | None = None
     mpp_source: str = ""
+    expected: float | None = None
 
 
 @dataclass(frozen=True)

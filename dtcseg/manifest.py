@@ -320,6 +320,7 @@ def _job_of_rows(folder: Path, name: str, rows: list[Row]) -> SlideJob:
         stain_source=TABLE if stain else "",
         mpp_um=mpp_um,
         mpp_source=TABLE if mpp_um is not None else "",
+        expected=_expected_of(_agreed(unique, "expected")),
     )
 
 
@@ -359,6 +360,18 @@ def _mpp_of(text: str) -> float | None:
         raise _RowError(
             f"mpp {text!r} in {TABLE} is not a number between {SMALLEST_MPP_UM} and {LARGEST_MPP_UM:g} (µm per pixel)"
         )
+    return value
+
+
+def _expected_of(text: str) -> float | None:
+    if not text:
+        return None
+    try:
+        value = float(text.replace(",", "."))
+    except ValueError:
+        value = math.nan
+    if not 0.0 < value < math.inf:
+        raise _RowError(f"expected {text!r} in {TABLE} is not a number of cells above 0")
     return value
 
 

@@ -39,7 +39,8 @@ if [ "${#missing[@]}" -gt 0 ]; then
   bash "$here/apt_install.sh" "for the GUI tests" "${missing[@]}"
 fi
 
-for browser in chromium chromium-browser google-chrome; do
+# The driver belongs to the browser: of one version, from one place.
+command -v chromedriver >/dev/null && for browser in chromium chromium-browser google-chrome; do
   if command -v "$browser" >/dev/null; then exit 0; fi
 done
-bash "$here/apt_install.sh" "for the test of the report in a browser" chromium
+bash "$here/apt_install.sh" "for the test of the report in a browser" chromium chromium-driver

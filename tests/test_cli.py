@@ -107,6 +107,18 @@ def test_score_and_report_again(dtcseg, slides, tmp_path):
     assert (out / "report.html").read_bytes() == first
 
 
+def test_report_takes_tables_and_says_what_is_amiss(dtcseg, slides, tmp_path):
+    out, table = tmp_path / "out", tmp_path / "blood.csv"
+    dtcseg("score", slides("a"), "--out", out)
+    table.write_text("patient,assay,value\nP9,ctDNA,1\n")
+    status, said, errors = dtcseg("report", out, "--assays", table)
+    assert (status, said) == (0, f"{out}/report.html\n")
+    assert errors == [f"dtcseg: {table}, row 2: patient 'P9' has no slide here; the row is left out"]
+    status, _, errors = dtcseg("report", out, "--arms", tmp_path / "none.csv")
+    assert status == 2
+    assert errors == [f"dtcseg: {tmp_path}/none.csv: No such file or directory"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -30,12 +30,14 @@ from dtcseg.results.atomic import remove_leftovers, sync_folder, write_file, wri
 from dtcseg.results.candidates import cells_csv, cells_geojson, nuclei_parquet
 from dtcseg.results.lock import FolderLock
 from dtcseg.results.record import FailedSlide, SlideRecord, from_json, to_json
-from dtcseg.results.tables import Row, patients_csv, slides_csv
 from dtcseg.results.text import one_line
 
 if TYPE_CHECKING:
     from dtcseg.cells import SlideScore
     from dtcseg.config import SlideJob
+    from dtcseg.report.sheets import SheetFiles
+
+Row = SlideRecord | FailedSlide
 
 SLIDE_FILES = ("cells.csv", "cells.geojson", "nuclei.parquet")
 RECORD = "slide.json"
@@ -192,24 +194,44 @@ class ResultsFolder:
         """Let go of an earlier failure: the slide is done now."""
         self.failures.pop(name, None)
 
-    def write_summaries(self, info: RunInfo, *, last: bool = False) -> None:
-        """Write run.json, slides.csv, patients.csv and report.html from the records.
+    def write_summaries(
+        self, info: RunInfo, *, last: bool = False, sheets: SheetFiles | None = None
+    ) -> tuple[str, ...]:
+        """Write run.json, slides.csv, patients.csv and report.html from the records and the verdicts.
 
         The report takes longest to make; before the end it is refreshed as often as `_REPORT_SHARE` allows.
+
+        Parameters
+        ----------
+        info : RunInfo
+        last : bool
+            Nothing more is to come.
+        sheets : SheetFiles, optional
+            Tables of the laboratory that do not lie in the folder.
+
+        Returns
+        -------
+        tuple of str
+            What is amiss, one line each; the report shows it too.
         """
-        from dtcseg.results.report import render_report
+        from dtcseg.report.page import render_report
+        from dtcseg.report.sheets import SheetFiles
+        from dtcseg.report.study import make_study
+        from dtcseg.report.tables import patients_csv, slides_csv
 
         self.info = info
-        rows = self.rows()
+        start = time.monotonic()
+        whole = last or start >= self._report_due
+        study = make_study(self.root, self.rows(), files=sheets or SheetFiles(), with_arms=whole)
         with writing_to(self.root):
             write_file(self.root / "run.json", _run_json(info, self.failures))
-            write_file(self.root / "slides.csv", slides_csv(rows))
-            write_file(self.root / "patients.csv", patients_csv(rows))
-            start = time.monotonic()
-            if last or start >= self._report_due:
-                write_file(self.root / "report.html", render_report(self.root, rows, info))
+            write_file(self.root / "slides.csv", slides_csv(study.rows, study.counts))
+            write_file(self.root / "patients.csv", patients_csv(study))
+            if whole:
+                write_file(self.root / "report.html", render_report(self.root, study, info))
                 took = time.monotonic() - start
                 self._report_due = start + took + took / _REPORT_SHARE
+        return study.warnings
 
     def _place(self, job: SlideJob) -> Path:
         place = self.root / job.name
@@ -309,17 +331,31 @@ def _replace_content(stage: Path, place: Path, aside: Path) -> None:
         raise
 
 
-def refresh(root: Path) -> Path:
-    """Write the tables and the report again from the slides' records, and return the report's path.
+@dataclass(frozen=True)
+class Refreshed:
+    """The report's path, and what is amiss, one line each."""
+
+    report: Path
+    warnings: tuple[str, ...]
+
+
+def refresh(root: Path, sheets: SheetFiles | None = None) -> Refreshed:
+    """Write the tables and the report again from the slides' records and the verdicts.
+
+    Parameters
+    ----------
+    root : Path
+    sheets : SheetFiles, optional
+        Tables of the laboratory that do not lie in the folder.
 
     Raises
     ------
     UsageError
-        It is no results folder, or a run is writing in it.
+        It is no results folder, a run is writing in it, or a table that was named cannot be read.
     """
     info, _ = read_run(root)
     if info is None:
         raise UsageError(f"{one_line(root)}: is no results folder (it has no run.json that can be read)")
     with ResultsFolder(root) as folder:
-        folder.write_summaries(folder.info or info, last=True)
-    return root / "report.html"
+        warnings = folder.write_summaries(folder.info or info, last=True, sheets=sheets)
+    return Refreshed(root / "report.html", warnings)

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from dtcseg.cells import CALLS, SlideScore
 from dtcseg.results.text import one_line
-from dtcseg.statistics import Rate, rate_per_million
+from dtcseg.trial.quick import as_screened, rate_of
 
 if TYPE_CHECKING:
     from dtcseg.config import SlideJob
+    from dtcseg.statistics import Rate
 
 RESULTS_VERSION = 4
 """Raised whenever the same slide, weights and settings give other results, so that old ones are made again."""
@@ -62,6 +63,8 @@ class SlideRecord:
         Time the scoring took.
     finished : str
         UTC, ISO 8601.
+    expected : float or None
+        Tumour cells spiked, of a positive control.
     """
 
     slide: str
@@ -90,6 +93,7 @@ class SlideRecord:
     seconds: float
     finished: str
     details: dict[str, Any]
+    expected: float | None = None
 
     @property
     def file(self) -> str:
@@ -118,8 +122,10 @@ class SlideRecord:
 
     @property
     def rate(self) -> Rate | None:
-        """Tumour cells per 10^6; None where the slide cannot be judged."""
-        return rate_per_million(self.tumour, self.mnc) if self.assessable else None
+        """Cells called tumour per 10^6; None where the slide cannot be judged."""
+        if not self.assessable:
+            return None
+        return rate_of(self.tumour, as_screened(self.mnc, self.mnc_low, self.mnc_high))
 
 
 @dataclass(frozen=True)
@@ -173,6 +179,7 @@ def make_record(
         seconds=round(seconds, 2),
         finished=now_utc(),
         details={str(name): plain_json(value) for name, value in score.details.items()},
+        expected=job.expected,
     )
 
 
@@ -214,8 +221,9 @@ def from_json(content: bytes) -> SlideRecord:
 def resume_key(job: SlideJob, weights: Weights) -> str:
     """Hash everything the results of a slide depend on.
 
-    The files count by name, size and time of last change, not by their folder: slides may move. Patient, time point
-    and role are left out, they change no cell; nor does the device, the number of workers or the tile size.
+    The files count by name, size and time of last change, not by their folder: slides may move. Patient, time point,
+    role and cells expected are left out, they change no cell; nor does the device, the number of workers or the tile
+    size.
     """
     parts = {
         "results": RESULTS_VERSION,

@@ -13,7 +13,7 @@ from dtcseg.results.record import FailedSlide
 from dtcseg.results.text import one_line
 
 if TYPE_CHECKING:
-    from dtcseg.results.tables import Row
+    from dtcseg.results.folder import Row
 
 _LONGEST_NAME = 40
 _LONGEST_QC = 48

@@ -220,7 +220,7 @@ def test_refresh_writes_everything_again(tmp_path):
     content = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
     for name in ("slides.csv", "patients.csv", "report.html"):
         (out / name).unlink()
-    assert refresh(out) == out / "report.html"
+    assert refresh(out).report == out / "report.html"
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == content
 
 
