@@ -126,7 +126,9 @@ def _check_folder(folder: Path) -> list[_Log]:
     logs = {path.name: _check_log(path) for path in log_files(folder)}
     for path in sorted((folder / "verdicts").glob(f"*{HEAD_SUFFIX}")):
         name = path.name.removesuffix(HEAD_SUFFIX) + LOG_SUFFIX
-        if name not in logs:
+        if name not in logs and path.with_name(name).exists():  # begun while the others were listed
+            logs[name] = _check_log(path.with_name(name))
+        elif name not in logs:
             logs[name] = _Log(path.with_name(name), there=False)
             logs[name].report(1, "the log is missing; its head record is still there")
     for log in list(logs.values()):
