@@ -186,6 +186,7 @@ def _overview(study: Study, patients: Sequence[PatientRow]) -> dict[str, Any]:
     """Make what the script draws the overview from."""
     return {
         "times": [one_line(name) for name in study.order.names],
+        "shares": [_positive(study, patients, t) for t in range(len(study.order.names))],
         "unknown": sorted(study.order.index(name) for name in study.order.unknown),
         "evidence": EVIDENCE,
         "patients": [
@@ -204,6 +205,14 @@ def _overview(study: Study, patients: Sequence[PatientRow]) -> dict[str, Any]:
         "arms": _arms(study.arms) if study.arms else None,
         "codes": quality_legend(),
     }
+
+
+def _positive(study: Study, patients: Sequence[PatientRow], t: int) -> list[float]:
+    """Exact interval of the share of specimens with DTC at a time point, of those that could be judged."""
+    at = [one for row in patients for one in row.specimens if study.order.index(one.timepoint) == t and one.rate]
+    if not at:
+        return [0.0, 1.0]
+    return [round(v, 4) for v in share_interval(sum(one.dtc > 0 for one in at), len(at))]
 
 
 def _specimen(one: Specimen, study: Study) -> dict[str, Any]:

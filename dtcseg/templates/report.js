@@ -49,11 +49,6 @@ function ticks(most, pixels) {
 const wanted = s => s.rate ? (s.dtc ? s.rate[2] : s.rate[3]) : 0;
 
 // --- the overview plot -------------------------------------------------------------------------------------------
-function share(k, n) { // Wilson's interval, for the eye; the tables hold the exact ones
-  const z2 = 3.8415, p = k / n, middle = (p + z2 / 2 / n) / (1 + z2 / n);
-  const half = 1.96 * Math.sqrt(p * (1 - p) / n + z2 / 4 / n / n) / (1 + z2 / n);
-  return [Math.max(0, middle - half), Math.min(1, middle + half)];
-}
 function ratesPlot(width) {
   const panels = times.map((name, t) => ({ name, t, own: [] }));
   patients.forEach((p, i) => p.specimens.forEach(s => { if (s.rate) panels[s.t].own.push({ s, i }); }));
@@ -93,7 +88,7 @@ function ratesPlot(width) {
       svg("path", { d: caps, class: "free", "stroke-width": 1.3, style: "fill:none" }),
       svg("path", { d: bars, class: "dtc", "stroke-width": thick, "stroke-opacity": 0.42, fill: "none" }),
       svg("path", { d: dots, class: "dtc", stroke: "none", style: "stroke:none" }));
-    const positive = panel.own.filter(({ s }) => s.dtc).length, n = panel.own.length, [low, high] = share(positive, n);
+    const positive = panel.own.filter(({ s }) => s.dtc).length, n = panel.own.length, [low, high] = data.shares[panel.t];
     const yb = top + height;
     picture.append(...[
       svg("text", { x: x0, y: yb + 18, class: "strong" }, cut(panel.name || "no time point", each), svg("title", {}, panel.name, unknown.has(panel.t) ? ": its place in time is not known" : "")),
