@@ -17,7 +17,7 @@ from dtcseg.errors import MissingResolution, UnreadableRegion, UnsuitableSlide
 from dtcseg.look import look_at
 from dtcseg.network.engine import Engine
 from dtcseg.network.model import LOOK_MPP_UM, SCREEN_MPP_UM
-from dtcseg.network.weights import WeightsInfo, resolve
+from dtcseg.network.weights import Card, WeightsInfo, resolve
 from dtcseg.overview import Overview, read_overview
 from dtcseg.parallel import cores
 from dtcseg.quality import BLOCK_PX, Code, QualityMap, Spots, find_spots, judge
@@ -351,10 +351,21 @@ def _slide_score(
             "profile": known.to_json(),
             "spots": opened.spots.to_json(),
             "quality": quality.to_json(),
+            "recall": _recall(card),
             "device": str(engine.device.type),
             "precision": engine.precision,
         },
     )
+
+
+def _recall(card: Card) -> dict[str, int] | None:
+    """Tumour cells called of those on the held-out fields of the weights' card; None where the card does not say."""
+    total, seen, called = (
+        card.figures.get(name) for name in ("held_out_tumour_cells", "candidate_recall_of_tumour", "call_recall_tumour")
+    )
+    if not (isinstance(total, int) and isinstance(seen, float) and isinstance(called, float)):
+        return None
+    return {"found": round(total * seen * called), "total": total}
 
 
 def _resized(mask: npt.NDArray[np.bool_], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:

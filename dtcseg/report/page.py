@@ -240,6 +240,11 @@ def _specimen(one: Specimen, study: Study) -> dict[str, Any]:
         values["isotype"] = [one.isotype.count, round(one.isotype.mnc), _round(against.p_value) if against else None]
     if one.limits is not None:
         values["limits"] = [_round(one.limits.blank_per_million), _round(one.limits.detection_per_million)]
+    depth = study.depths.get(key_of(one))
+    if depth is not None:
+        values["advice"] = depth.advice.reason
+        if depth.corrected and one.dtc:
+            values["corrected"] = [_round(v) for v in depth.corrected]
     if compared is not None:
         values |= {"previous": _change(compared.previous, study), "first": _change(compared.first, study)}
     return values

@@ -12,6 +12,7 @@ from dtcseg.report.arms import ArmsResult, compare_arms
 from dtcseg.report.changes import Comparisons, Key, compare
 from dtcseg.report.control_slides import Blanks, ControlsResult, control_slides, natural
 from dtcseg.report.counts import SlideCounts, count_slides
+from dtcseg.report.depth import Depth, depths
 from dtcseg.report.other_assays import Concordance, concordance, usable
 from dtcseg.report.sheets import AssayValue, SheetFiles, Sheets, read_sheets
 from dtcseg.report.specimens import Row, Specimen, specimens, with_limits
@@ -44,6 +45,8 @@ class Study:
     comparisons : dict
         Of each specimen that has an earlier one.
     controls : ControlsResult
+    depths : dict
+        What more slides of each specimen would tell.
     sheets : Sheets
         The laboratory's tables.
     assays : tuple of AssayValue
@@ -61,6 +64,7 @@ class Study:
     specimens: tuple[Specimen, ...]
     comparisons: Mapping[Key, Comparisons]
     controls: ControlsResult
+    depths: Mapping[Key, Depth] = field(default_factory=dict)
     sheets: Sheets = field(default_factory=Sheets)
     assays: tuple[AssayValue, ...] = ()
     concordance: tuple[Concordance, ...] = ()
@@ -134,6 +138,7 @@ def make_study(
         specimens=tuple(found),
         comparisons=compare(found, order),
         controls=controls,
+        depths=depths(found, rows, order),
         sheets=sheets,
         assays=tuple(assays),
         concordance=tuple(concordance(assays, found, order)),

@@ -14,6 +14,7 @@ from dtcseg.results.text import csv_bytes, fixed, one_line, spreadsheet_cell
 if TYPE_CHECKING:
     from dtcseg.report.changes import Comparisons
     from dtcseg.report.counts import SlideCounts
+    from dtcseg.report.depth import Depth
     from dtcseg.report.specimens import Specimen
     from dtcseg.report.study import Study
     from dtcseg.statistics import Rate
@@ -74,6 +75,12 @@ PATIENT_COLUMNS = (
     "p_above_isotype",
     "limit_of_blank",
     "limit_of_detection",
+    "recall",
+    "corrected_per_million",
+    "corrected_low",
+    "corrected_high",
+    "more_slides",
+    "advice",
     "previous_timepoint",
     "rate_ratio",
     "rate_ratio_low",
@@ -186,8 +193,26 @@ def _patient_row(one: Specimen, study: Study) -> dict[str, str | int]:
         "p_above_isotype": _short(one.isotype.against.p_value if one.isotype and one.isotype.against else None),
         "limit_of_blank": fixed(one.limits.blank_per_million if one.limits else None, 4),
         "limit_of_detection": fixed(one.limits.detection_per_million if one.limits else None, 4),
+        **_depth_columns(study.depths.get(key_of(one))),
         **_change_columns(compared),
         "arm": spreadsheet_cell(study.arm_of(one)),
+    }
+
+
+_DEPTH_COLUMNS = ("recall", "corrected_per_million", "corrected_low", "corrected_high", "more_slides", "advice")
+
+
+def _depth_columns(depth: Depth | None) -> dict[str, str | int]:
+    if depth is None:
+        return dict.fromkeys(_DEPTH_COLUMNS, "")
+    rate = depth.corrected or (None, None, None)
+    return {
+        "recall": fixed(depth.recall.found / depth.recall.total if depth.recall else None, 4),
+        "corrected_per_million": fixed(rate[0], 4),
+        "corrected_low": fixed(rate[1], 4),
+        "corrected_high": fixed(rate[2], 4),
+        "more_slides": f"{depth.advice.slides:.0f}" if math.isfinite(depth.advice.slides) else "",
+        "advice": depth.advice.reason,
     }
 
 

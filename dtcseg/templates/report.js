@@ -271,7 +271,7 @@ function specimenTable(p) {
       const c = s.previous, notes = [s.bad && plural(s.bad, "slide") + " not assessable", s.failed && s.failed + " failed", s.uic && `${s.uic} uninterpr.`, s.unsettled && `${s.unsettled} not settled`, s.unread && `${s.unread} by the program alone`, s.probable && `${s.probable} probable: ${s.gate}`].filter(Boolean).join("; ");
       return el("tr", {}, el("td", {}, timeName(s.t), notes && el("div", { class: "small soft", style: "min-width:7em" }, notes)),
         el("td", { class: "n" }, s.rate ? [count(s.mnc[0]), el("div", { class: "small soft" }, `${count(s.mnc[1])}${DASH}${count(s.mnc[2])}`)] : DASH),
-        el("td", { class: "n" + (s.dtc ? " found" : "") }, s.dtc), el("td", { class: "n" + (s.dtc ? " found" : "") }, rateText(s)),
+        el("td", { class: "n" + (s.dtc ? " found" : "") }, s.dtc), el("td", { class: "n" + (s.dtc ? " found" : "") }, rateText(s), s.corrected && el("div", { class: "small soft", title: "had the program missed none, by its recall on slides of known truth" }, `none missed: ${figure(s.corrected[0])} (${figure(s.corrected[1])}${DASH}${figure(s.corrected[2])})`)),
         controlled && el("td", { class: "n" }, s.isotype ? [`${s.isotype[0]} in ${million(s.isotype[1])}`, s.dtc && s.isotype[2] !== null ? el("div", { class: "small soft" }, `p ${s.isotype[2] < 0.001 ? "< 0.001" : s.isotype[2].toFixed(3)}`) : ""] : DASH),
         limited && el("td", { class: "n" }, s.limits ? `${figure(s.limits[0])}, ${figure(s.limits[1])}` : DASH),
         el("td", { class: "n" }, c ? `${ratioText(c.ratio[0])} (${ratioText(c.ratio[1])}${DASH}${ratioText(c.ratio[2])})` : ""),
@@ -338,6 +338,7 @@ function patientView(p, width, forPrint) {
       el("div", { class: "legend" }, p.specimens.some(s => s.limits && s.limits[0] > 0) && el("span", {}, "\u22ef limit of blank, from the negative controls"),
         block.assays.length > 0 && el("span", {}, "\u25c6 detected \u25c7 not detected by the other assay"))),
     el("h2", {}, "Time points ", p.pooled && p.specimens.length > 1 ? el("span", { class: "soft small" }, `all together ${p.pooled} per 10\u2076`) : ""), specimenTable(p),
+    p.latest && p.latest.advice && el("p", { class: "small" }, el("b", {}, "More slides? "), `${timeName(p.latest.t)}: ${p.latest.advice}.`),
     forPrint ? gallery(block, true) : [gallery(block, false), el("h2", {}, "Slides"), slideTable(block), maps(block)],
     forPrint && [el("h3", { style: "margin-top:10px" }, "Slides"), slideTable(block)],
   ];
