@@ -76,6 +76,12 @@ Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="A results fold
 Assays = Annotated[Path | None, typer.Option("--assays", metavar="FILE", help="Other assays of the patients, CSV.")]
 Arms = Annotated[Path | None, typer.Option("--arms", metavar="FILE", help="Arm of each patient, CSV.")]
 Timepoints = Annotated[Path | None, typer.Option("--timepoints", metavar="FILE", help="Order of time points, CSV.")]
+PerMillion = Annotated[float, typer.Option("--rate", min=1e-6, help="DTC per 10^6 cells: to exclude, or at the start.")]
+Reduction = Annotated[
+    float | None, typer.Option("--reduction", min=0.01, max=1.0, help="Share by which it falls, to be seen later.")
+]
+Depth = Annotated[float | None, typer.Option("--screened", min=1.0, help="Cells screened at the start, if done.")]
+SlideCells = Annotated[float, typer.Option("--slide-cells", min=1.0, help="Cells on a slide.")]
 Slide = Annotated[Path, typer.Argument(metavar="SLIDE", exists=True, help="A slide file, or a folder that is one.")]
 SimulateOut = Annotated[Path, typer.Argument(metavar="OUT", file_okay=False, help="Folder for the slides.")]
 Slides = Annotated[int, typer.Option("--slides", min=1, help="How many slides.")]
@@ -185,6 +191,17 @@ def export(
     for line in (*done.notes, *done.problems):
         typer.echo(line, err=True)
     raise typer.Exit(EXIT_FAILED if done.problems else 0)
+
+
+@app.command()
+def advise(
+    rate: PerMillion = 1.0, reduction: Reduction = None, screened: Depth = None, slide_cells: SlideCells = 5e5
+) -> None:
+    """Say how many cells to screen to exclude a rate, or to see it fall (exact tests, 95 %, power 80 %)."""
+    from dtcseg.report.plan import advice
+
+    for line in advice(rate, reduction=reduction, screened=screened, slide_cells=slide_cells):
+        typer.echo(line)
 
 
 @app.command()

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PositiveControl:
-    """One spiked slide; `verdict` is None where `expected` was not given."""
+    """One spiked slide; `verdict` and `score` (standard deviations, `recovery.scores`) are None without `expected`."""
 
     slide: str
     found: int
     expected: float | None
     mnc: int
     verdict: BatchVerdict | None
+    score: float | None
 
 
 @dataclass(frozen=True)
@@ -174,16 +175,15 @@ def _positive(record: SlideRecord, counts: Mapping[str, SlideCounts], warnings: 
         )
     elif verdict is None and found == 0:
         warnings.append(f"positive control {name}: no tumour cell found on it; results of its batch are in doubt")
-    return PositiveControl(record.slide, found, record.expected, record.mnc, verdict)
+    score = scores([found], [record.expected])[0] if record.expected else None
+    return PositiveControl(record.slide, found, record.expected, record.mnc, verdict, score)
 
 
 def _violations(positive: Sequence[PositiveControl]) -> tuple[tuple[str, str], ...]:
     series = [one for one in positive if one.expected]
     if len(series) < 2:
         return ()
-    broken: list[Violation] = westgard(
-        scores([one.found for one in series], [one.expected for one in series if one.expected])
-    )
+    broken: list[Violation] = westgard([one.score for one in series if one.score is not None])
     return tuple((violation.rule, series[violation.batch].slide) for violation in broken)
 
 

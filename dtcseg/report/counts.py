@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Literal
 
 from dtcseg.errors import VerdictError
 from dtcseg.results.text import one_line
+from dtcseg.verdicts.terms import SKIP
 
 if TYPE_CHECKING:
     from dtcseg.results.record import SlideRecord
-    from dtcseg.verdicts.consensus import Consensus
+    from dtcseg.verdicts.consensus import Consensus, OtherCell
 
 Reviewed = Literal["no", "in progress", "yes", "signed off"]
 
+_LIKE_TUMOUR = ("tumour", "probable")
 UNSETTLED = "unsettled"
 """A cell on which readers differ, or that was looked at and left without a verdict. It counts as nothing."""
 
@@ -38,6 +40,12 @@ class SlideCounts:
         What counts for each cell that a reader spoke of, by uuid; "" for one that is no object.
     added : tuple of (str, float, float)
         Word, x and y in level-0 pixels of the cells that readers drew.
+    seeded, audited : (int, int)
+        Called a tumour cell or a probable one, and judged, over all readers: of the known tumour cells shown to measure
+        attention, and of the nuclei drawn at random to measure what the program misses. Counted in nothing.
+    searched : (int, int, int)
+        Tumour cells that the program called, that blind readers said, and both, of those that were adjudicated; 0 on a
+        slide without an adjudication or without a blind reader.
     """
 
     tumour: int
@@ -51,6 +59,9 @@ class SlideCounts:
     readers: tuple[str, ...] = ()
     words: Mapping[str, str] = field(default_factory=dict)
     added: tuple[tuple[str, float, float], ...] = ()
+    seeded: tuple[int, int] = (0, 0)
+    audited: tuple[int, int] = (0, 0)
+    searched: tuple[int, int, int] = (0, 0, 0)
 
     @property
     def like_tumour(self) -> int:
@@ -118,7 +129,27 @@ def counts_of(said: Consensus) -> SlideCounts:
         readers=tuple(reader.reader for reader in (*said.readers, *said.adjudicators)),
         words=words,
         added=tuple((one.verdict, one.cell.x_px, one.cell.y_px) for one in said.cells if one.added and one.verdict),
+        seeded=_recognised(said.seeded),
+        audited=_recognised(said.audit),
+        searched=_searched(said),
     )
+
+
+def _recognised(cells: Iterable[OtherCell]) -> tuple[int, int]:
+    says = [one.state.say for one in cells]
+    judged = [say for say in says if say not in ("", SKIP)]
+    return sum(say in _LIKE_TUMOUR for say in judged), len(judged)
+
+
+def _searched(said: Consensus) -> tuple[int, int, int]:
+    """Two searches of the same cells, neither knowing of the other: the program's, and that of the blind readers."""
+    blind = {reader.reader for reader in said.readers if reader.blind and reader.status in ("complete", "signed_off")}
+    if not blind or said.status != "adjudicated":
+        return 0, 0, 0
+    true = [one for one in said.cells if one.verdict in _LIKE_TUMOUR]
+    program = [one.cell.call == "tumour" and not one.added for one in true]
+    reader = [any(say.reader in blind and say.say in _LIKE_TUMOUR for say in one.says) for one in true]
+    return sum(program), sum(reader), sum(p and r for p, r in zip(program, reader, strict=True))
 
 
 def reviewed_together(parts: Iterable[Reviewed]) -> Reviewed:

@@ -17,6 +17,7 @@ from dtcseg.report.other_assays import Concordance, concordance, usable
 from dtcseg.report.sheets import AssayValue, SheetFiles, Sheets, read_sheets
 from dtcseg.report.specimens import Row, Specimen, specimens, with_limits
 from dtcseg.report.timepoints import Order, make_order
+from dtcseg.report.watch import Watch, watch
 from dtcseg.results.record import FailedSlide, SlideRecord
 from dtcseg.results.text import one_line
 from dtcseg.trial.quick import rate_of
@@ -47,6 +48,8 @@ class Study:
     controls : ControlsResult
     depths : dict
         What more slides of each specimen would tell.
+    watch : Watch
+        How well readers watched.
     sheets : Sheets
         The laboratory's tables.
     assays : tuple of AssayValue
@@ -65,6 +68,7 @@ class Study:
     comparisons: Mapping[Key, Comparisons]
     controls: ControlsResult
     depths: Mapping[Key, Depth] = field(default_factory=dict)
+    watch: Watch = field(default_factory=lambda: watch(()))
     sheets: Sheets = field(default_factory=Sheets)
     assays: tuple[AssayValue, ...] = ()
     concordance: tuple[Concordance, ...] = ()
@@ -139,6 +143,7 @@ def make_study(
         comparisons=compare(found, order),
         controls=controls,
         depths=depths(found, rows, order),
+        watch=watch(counts.values()),
         sheets=sheets,
         assays=tuple(assays),
         concordance=tuple(concordance(assays, found, order)),

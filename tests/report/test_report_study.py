@@ -4,14 +4,17 @@ import csv
 import io
 
 import pytest
+from making_study import INFO
 
 from dtcseg.report.changes import key_of
+from dtcseg.report.page import render_report
 from dtcseg.report.tables import patients_csv, slides_csv
 from dtcseg.trial.clearance import change
 from dtcseg.trial.controls import detection_limits
+from dtcseg.trial.detection import captured
 from dtcseg.trial.quick import as_screened, rate_of
 from dtcseg.trial.rates import result, screened
-from dtcseg.verdicts import open_log, read_candidates
+from dtcseg.verdicts import CellRef, Shown, open_log, read_candidates, review
 
 
 def rows(content):
@@ -161,6 +164,10 @@ def test_positive_controls_are_judged(cohort):
     cohort.slide("", "", 0, role="positive_control")
     study = cohort.study()
     assert [one.verdict.accepted if one.verdict else None for one in study.controls.positive] == [True, False, None]
+    assert [one.score is None for one in study.controls.positive] == [False, False, True]
+    page = render_report(cohort.root, study, INFO).decode()
+    assert page.count('<circle class="free"') == 1  # recovered
+    assert page.count('<circle class="dtc"') == 1  # not
     assert any("s2: recovery 8 %" in warning and "in doubt" in warning for warning in study.warnings)
     assert any("s3: no tumour cell found" in warning for warning in study.warnings)
     assert ("1-3s", "s2") in study.controls.violations
@@ -278,3 +285,40 @@ def test_dtc_on_a_slide_without_a_count_is_not_lost(cohort):
     cohort.slide("P1", "C3", 1, mnc=0)
     (row,) = rows(patients_csv(cohort.study()))
     assert (row["dtc"], row["result"], row["per_million"]) == ("1", "DTC detected", "")
+
+
+def test_seeded_and_audited_cells_are_reported_and_counted_in_nothing(cohort):
+    folder = cohort.slide("P1", "C3", 1)
+    with open_log(folder, "anna") as log:
+        for n, word in enumerate(("tumour", "probable", "artefact", "skip")):
+            log.give(CellRef(f"seed-{n}", 0, 0, mark="seeded"), word)
+        log.give(CellRef("nucleus-1", 900, 900, mark="audit"), "haematopoietic")
+    study = cohort.study()
+    assert (study.watch.seeded.count, study.watch.seeded.total) == (2, 3)
+    assert (study.watch.audited.count, study.watch.audited.total) == (0, 1)
+    assert study.watch.captured is None
+    assert study.specimens[0].dtc == 1
+    page = render_report(cohort.root, study, INFO).decode()
+    assert "2 of 3 known tumour cells" in page
+
+
+def test_two_searches_tell_how_many_cells_there_were(cohort):
+    """The program calls four; a blind reader agrees with two, says no to one, misses one and adds one; all settled."""
+    folder = cohort.slide("P1", "C3", 4)
+    cells = read_candidates(folder)
+    with open_log(folder, "anna", shown=Shown("random", calls=False, verdicts=False)) as log:
+        for cell, word in zip(cells, ("tumour", "tumour", "artefact", "artefact"), strict=True):
+            log.give(cell, word)
+        log.add(5000.0, 5000.0, square(5000.0, 5000.0), "tumour")
+        log.sign_off()
+    consensus = review(folder)
+    with open_log(folder, "dora", role="adjudication") as log:
+        for one in consensus.cells:
+            decision = "artefact" if one.cell.id == cells[2].id else "tumour"
+            log.adjudicate(one.cell, decision, [(say.reader, say.entry) for say in one.says])
+        log.sign_off()
+    study = cohort.study()
+    assert study.specimens[0].dtc == 4
+    assert study.watch.searched == (3, 3, 2)
+    assert study.watch.captured == captured(3, 3, 2)
+    assert "Two searches" in render_report(cohort.root, study, INFO).decode()
