@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -52,10 +53,9 @@ Of the screen's candidates on held-out fields it cuts 10 % of what is no tumour 
 
 @dataclass(frozen=True)
 class _Seen:
-    """One candidate after the look, in look pixels of the slide."""
+    """One cytokeratin-positive candidate after the look, in look pixels of the slide."""
 
     ring: npt.NDArray[np.float64]
-    positive: bool
     probabilities: FloatArray
     nucleus_px: int
     ck_od: float
@@ -101,10 +101,10 @@ def look_at(
     tasks = [middles[i : i + _CROPS_A_TASK] for i in range(0, len(middles), _CROPS_A_TASK)]
     handles = SlideHandles(slide)
 
-    def work(part: npt.NDArray[np.int64]) -> list[_Seen]:
+    def work(part: npt.NDArray[np.int64]) -> list[_Seen | None]:
         return _look_group(handles.get(), grid, profile, engine, part)
 
-    seen: list[_Seen] = []
+    seen: list[_Seen | None] = []
     try:
         for results in ordered_map(work, tasks, threads):
             seen.extend(results)
@@ -112,13 +112,13 @@ def look_at(
     finally:
         handles.close()
     threshold = engine.info.card.tumour_threshold
-    candidates = [_candidate(s, grid, threshold) for s in seen if s.positive]
+    candidates = [_candidate(s, grid, threshold) for s in seen if s is not None]
     return _related(_distinct(candidates), nuclei_px, grid.mpp_um / grid.downsample)
 
 
 def _look_group(
     slide: Slide, grid: WorkingGrid, profile: Profile, engine: Engine, middles: npt.NDArray[np.int64]
-) -> list[_Seen]:
+) -> list[_Seen | None]:
     crops, corners = [], []
     for x, y in middles:
         left, top = int(x) - LOOK_PX // 2, int(y) - LOOK_PX // 2
@@ -136,8 +136,13 @@ def _look_group(
     ]
 
 
-def _measure(crop: FloatArray, masks: FloatArray, call: FloatArray, corner: tuple[int, int], mpp_um: float) -> _Seen:
+def _measure(
+    crop: FloatArray, masks: FloatArray, call: FloatArray, corner: tuple[int, int], mpp_um: float
+) -> _Seen | None:
+    """Measure the object in the middle; None where it holds no cytokeratin."""
     cell, cell_probability = _middle_object(masks[LOOK_MASKS.index("cell")])
+    if float(np.percentile(ndimage.uniform_filter(crop[1], 3)[cell], 75)) < _CK_POSITIVE:
+        return None
     ring = _ring(cell_probability) + np.asarray(corner, np.float64)
     nucleus = _own_nucleus(masks[LOOK_MASKS.index("nucleus")] > 0.5, cell)
     ck = crop[1]
@@ -145,7 +150,6 @@ def _measure(crop: FloatArray, masks: FloatArray, call: FloatArray, corner: tupl
     covered = ck[nucleus] >= max(_COVERED_OD * ck_od, 0.05)
     return _Seen(
         ring=ring,
-        positive=float(np.percentile(ndimage.uniform_filter(ck, 3)[cell], 75)) >= _CK_POSITIVE,
         probabilities=call,
         nucleus_px=int(nucleus.sum()),
         ck_od=ck_od,
@@ -157,9 +161,7 @@ def _measure(crop: FloatArray, masks: FloatArray, call: FloatArray, corner: tupl
 
 def _middle_object(probability: FloatArray) -> tuple[npt.NDArray[np.bool_], FloatArray]:
     """Mask and probability map of the object nearest to the crop's middle; a small disc where there is none."""
-    middle = (LOOK_PX - 1) / 2
-    ys, xs = np.mgrid[:LOOK_PX, :LOOK_PX]
-    distance = np.hypot(ys - middle, xs - middle)
+    distance = _from_middle()
     labels, count = ndimage.label(probability > 0.5)
     if count:
         nearest = ndimage.minimum(distance, labels, np.arange(1, count + 1))
@@ -174,6 +176,13 @@ def _middle_object(probability: FloatArray) -> tuple[npt.NDArray[np.bool_], Floa
     radius = float(np.sqrt(_MIN_CELL_UM2 / 0.25 / np.pi))
     disc = np.clip(radius + 0.5 - distance, 0, 1).astype(np.float32)
     return disc > 0.5, disc
+
+
+@cache
+def _from_middle() -> npt.NDArray[np.float64]:
+    """Distance of each pixel of a crop from its middle."""
+    axis = np.arange(LOOK_PX) - (LOOK_PX - 1) / 2
+    return np.asarray(np.hypot(axis[:, None], axis[None, :]))
 
 
 def _ring(probability: FloatArray) -> npt.NDArray[np.float64]:
