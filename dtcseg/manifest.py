@@ -351,11 +351,7 @@ def _choice(text: str, allowed: Sequence[str], column: str) -> str:
 def _mpp_of(text: str) -> float | None:
     if not text:
         return None
-    try:
-        # Spreadsheets of many countries write a decimal comma.
-        value = float(text.replace(",", "."))
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not SMALLEST_MPP_UM <= value <= LARGEST_MPP_UM:
         raise _RowError(
             f"mpp {text!r} in {TABLE} is not a number between {SMALLEST_MPP_UM} and {LARGEST_MPP_UM:g} (µm per pixel)"
@@ -366,13 +362,18 @@ def _mpp_of(text: str) -> float | None:
 def _expected_of(text: str) -> float | None:
     if not text:
         return None
-    try:
-        value = float(text.replace(",", "."))
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not 0.0 < value < math.inf:
         raise _RowError(f"expected {text!r} in {TABLE} is not a number of cells above 0")
     return value
+
+
+def _number(text: str) -> float:
+    """Read a number, NaN where it is none; spreadsheets of many countries write a decimal comma."""
+    try:
+        return float(text.replace(",", "."))
+    except ValueError:
+        return math.nan
 
 
 def _file_of(folder: Path, row: Row) -> Path:

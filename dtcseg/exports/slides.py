@@ -21,26 +21,14 @@ import numpy.typing as npt
 
 from dtcseg.cells import CALLS, Call
 from dtcseg.errors import DtcsegError, UsageError
+from dtcseg.results.candidates import MEASUREMENTS
 from dtcseg.results.folder import RECORD, read_run
 from dtcseg.results.record import SlideRecord, from_json
 from dtcseg.results.text import one_line
 
-MEASURED = (
-    "diameter_um",
-    "area_um2",
-    "nucleus_area_um2",
-    "ck_od",
-    "ck_over_nucleus",
-    "neighbours",
-    "cluster_id",
-    "nucleus_ratio",
-    "ck_granularity",
-)
-"""Columns of cells.csv that go into the exports beside score and call; a cell may be without some."""
-
 _LATER = ("nucleus_ratio", "ck_granularity")
 """Columns that results of earlier versions lack."""
-_NEEDED = ("cell_id", "x_px", "y_px", "score", "call", "uuid", *(name for name in MEASURED if name not in _LATER))
+_NEEDED = ("cell_id", "x_px", "y_px", "score", "call", "uuid", *(name for name in MEASUREMENTS if name not in _LATER))
 Calls = Mapping[int, Call]
 """Calls by `cell_id` that take the place of those in cells.csv, for instance what readers said."""
 
@@ -75,7 +63,7 @@ class ExportedCell:
         Closed simple ring of (x, y), level-0 pixels; (0, 0) is the top left corner of the first pixel, whose centre is
         (0.5, 0.5).
     measurements : dict of str to float
-        Those of `MEASURED` that the cell has.
+        Those of `results.candidates.MEASUREMENTS` that the cell has.
     """
 
     cell_id: int
@@ -241,7 +229,7 @@ def _cell(row: Mapping[str, str], outlines: Mapping[str, npt.NDArray[np.float64]
         call=call,
         program_call=call,
         outline_px=outlines[name],
-        measurements={column: _number(row, column) for column in MEASURED if row.get(column)},
+        measurements={column: _number(row, column) for column in MEASUREMENTS if row.get(column)},
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -61,23 +60,25 @@ def depths(found: Iterable[Specimen], rows: Iterable[Row], order: Order) -> dict
     Parameters
     ----------
     found : iterable of Specimen
+        A patient's in the order of time.
     rows : iterable of Row
         Every slide; the records hold the recall of the weights that made them.
     order : Order
         Of the time points.
     """
     recalls = {row.slide: _recall(row) for row in rows if isinstance(row, SlideRecord)}
-    by_patient: dict[tuple[bool, str], list[Specimen]] = defaultdict(list)
+    last: dict[tuple[bool, str], Specimen] = {}
     answers: dict[Key, Depth] = {}
     for one in found:
         if not one.assessable:
             continue
-        earlier = [other for other in by_patient[one.named, one.patient] if order.known(other.timepoint)]
-        before = max(earlier, key=lambda other: order.index(other.timepoint)) if earlier else None
-        by_patient[one.named, one.patient].append(one)
+        before = None
+        if order.known(one.timepoint):
+            before = last.get((one.named, one.patient))
+            last[one.named, one.patient] = one
         recall = _shared(one, recalls)
         rate = corrected_of(one.dtc, one.screened, recall.found, recall.total) if recall else None
-        answers[key_of(one)] = Depth(_advice(one, before if order.known(one.timepoint) else None), recall, rate)
+        answers[key_of(one)] = Depth(_advice(one, before), recall, rate)
     return answers
 
 

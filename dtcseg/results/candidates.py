@@ -24,14 +24,7 @@ from dtcseg.results.text import csv_bytes, fixed, one_line
 if TYPE_CHECKING:
     from dtcseg.cells import Call, Candidate
 
-CELL_COLUMNS = (
-    "cell_id",
-    "x_px",
-    "y_px",
-    "x_um",
-    "y_um",
-    "score",
-    "call",
+MEASUREMENTS = (
     "diameter_um",
     "area_um2",
     "nucleus_area_um2",
@@ -41,8 +34,9 @@ CELL_COLUMNS = (
     "cluster_id",
     "nucleus_ratio",
     "ck_granularity",
-    "uuid",
 )
+"""What is measured on a candidate, beside its score and call."""
+CELL_COLUMNS = ("cell_id", "x_px", "y_px", "x_um", "y_um", "score", "call", *MEASUREMENTS, "uuid")
 CALL_COLOURS: dict[Call, tuple[int, int, int]] = {
     "tumour": (214, 39, 40),
     "uninterpretable": (255, 152, 0),

@@ -21,13 +21,13 @@ import torch
 
 from dtcseg.network.weights import load, resolve
 from dtcseg.parallel import cores
-from dtcseg_training.calibrate import find_peaks, matches
+from dtcseg_training.calibrate import CANDIDATE_NEAR_PX, NUCLEUS_NEAR_PX, find_peaks, matches
 from dtcseg_training.fields import as_it_is
 from dtcseg_training.lessons import load_lessons, make_lessons
 from dtcseg_training.plain_rgb import PlainRgb
 from dtcseg_training.real import shared_data
 from dtcseg_training.real_lessons import real_lesson
-from dtcseg_training.train import Plan, train
+from dtcseg_training.train import SEEDS, Plan, train
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,6 @@ _VARIANTS = {
 }
 _NO_SECOND_LOOK = "second look"
 _REAL_SEED, _REAL_LESSONS = 9, 60
-_NEAR_NUCLEUS_PX, _NEAR_CELL_PX = 4.0, 8.0
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def ablation(work: Path) -> list[Row]:
         shared = (_f1(figures["nucleus_precision"], figures["nucleus_recall"]), figures["nucleus_count_error_mean_abs"])
         rows.append(Row(name, *shared, real, recall, _f1(figures["call_precision_tumour"], recall)))
         if plan == _PLAN:
-            held_out = load_lessons(folder / "lessons", seed=2, count=plan.held_out, network="screen")
+            held_out = load_lessons(folder / "lessons", seed=SEEDS["held_out"], count=plan.held_out, network="screen")
             recall, f1 = _screen_calls(screen, held_out)
             rows.append(Row(_NO_SECOND_LOOK, *shared, real, recall, f1))
     return rows
@@ -126,7 +125,7 @@ def _real_f1(screen: Screen, threshold: float, lessons: Sequence[Lesson]) -> flo
     for lesson in lessons:
         nuclei, _ = find_peaks(screen, lesson)
         kept = nuclei[nuclei[:, 2] >= threshold, :2]
-        matched += matches(kept, lesson.nuclei, _NEAR_NUCLEUS_PX)
+        matched += matches(kept, lesson.nuclei, NUCLEUS_NEAR_PX)
         found, true = found + len(kept), true + len(lesson.nuclei)
     return 2 * matched / max(found + true, 1)
 
@@ -142,7 +141,7 @@ def _screen_calls(screen: Screen, lessons: Sequence[Lesson]) -> tuple[float, flo
         for x, y, score in candidates[np.argsort(-candidates[:, 2], kind="stable")]:
             near: npt.NDArray[np.float64] = np.hypot(*(lesson.tumour - (x, y)).T)
             near[~free] = np.inf
-            hit = bool(near.size) and float(near.min()) <= _NEAR_CELL_PX
+            hit = bool(near.size) and float(near.min()) <= CANDIDATE_NEAR_PX
             if hit:
                 free[int(near.argmin())] = False
             scores.append(float(score))

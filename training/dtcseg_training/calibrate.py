@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float32]
 
 _LEAST = 0.003
-_NUCLEUS_NEAR_PX = 4.0
-_CANDIDATE_NEAR_PX = 8.0
+NUCLEUS_NEAR_PX = 4.0
+CANDIDATE_NEAR_PX = 8.0
 _NUCLEUS_THRESHOLDS = tuple(float(t) for t in np.round(np.arange(0.02, 0.9, 0.005), 3))
 _MIDDLE_SDS = 3.29
 """Nine tenths of a normal distribution span as many standard deviations."""
@@ -141,7 +141,7 @@ def _nucleus_threshold(found: Sequence[FloatArray], lessons: Sequence[Lesson]) -
     middle = float(np.subtract(*np.quantile(relative, (0.95, 0.05)))) / _MIDDLE_SDS
     sd = float(np.sqrt(max(middle**2 - by_chance, 0.0)))
     matched = sum(
-        matches(f[f[:, 2] >= threshold, :2], lesson.nuclei, _NUCLEUS_NEAR_PX)
+        matches(f[f[:, 2] >= threshold, :2], lesson.nuclei, NUCLEUS_NEAR_PX)
         for f, lesson in zip(found, lessons, strict=True)
     )
     return (
@@ -160,7 +160,7 @@ def _candidate_threshold(found: Sequence[FloatArray], lessons: Sequence[Lesson])
     best = []
     for candidates, lesson in zip(found, lessons, strict=True):
         for centre in lesson.tumour:
-            near = np.hypot(*(candidates[:, :2] - centre).T) <= _CANDIDATE_NEAR_PX
+            near = np.hypot(*(candidates[:, :2] - centre).T) <= CANDIDATE_NEAR_PX
             best.append(float(candidates[near, 2].max()) if near.any() else 0.0)
     scores = np.sort(np.asarray(best or [1.0]))
     seen = scores[scores > 0] if (scores > 0).any() else np.ones(1)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from dtcseg_training.fields import Lesson
 
 _log = logging.getLogger(__name__)
-_SEEDS = {"lessons": 1, "held_out": 2, "mined": 3, "mined_held_out": 4, "real": 5, "mined_real": 6}
+SEEDS = {"lessons": 1, "held_out": 2, "mined": 3, "mined_held_out": 4, "real": 5, "mined_real": 6}
 _MINING_THRESHOLD = 0.03
 """Least screening probability of a crop in the mined lessons: a little below what scoring will ask for."""
 _REPLAYED = 0.4
@@ -96,19 +96,19 @@ def train(out: Path, work: Path, plan: Plan) -> WeightsInfo:
     for kind in ("held_out", "lessons"):
         simulated = partial(make_lesson, seen_as=seen_as)
         count = plan.count(kind)
-        make_lessons(_folder(work, kind), seed=_SEEDS[kind], count=count, processes=processes, make=simulated)
+        make_lessons(_folder(work, kind), seed=SEEDS[kind], count=count, processes=processes, make=simulated)
     if plan.real:
         real = partial(real_lesson, folder=_real_folder(), seen_as=seen_as)
-        make_lessons(work / "lessons", seed=_SEEDS["real"], count=plan.real, processes=processes, make=real)
+        make_lessons(work / "lessons", seed=SEEDS["real"], count=plan.real, processes=processes, make=real)
     _beside(work, plan, (_fit_screen, _fit_first_look))
     first = work / "first.safetensors"
     save(first, _load(work / "screen.safetensors")[0], _load(work / "look.safetensors")[1], _draft_card())
     for kind in ("mined_held_out", "mined"):
         mine = partial(mine_lesson, model=str(first), seen_as=seen_as)
-        make_lessons(_folder(work, kind), seed=_SEEDS[kind], count=plan.count(kind), processes=processes, make=mine)
+        make_lessons(_folder(work, kind), seed=SEEDS[kind], count=plan.count(kind), processes=processes, make=mine)
     if plan.mined_real:
         mine = partial(mine_real_lesson, model=str(first), folder=_real_folder(), seen_as=seen_as)
-        make_lessons(work / "mined", seed=_SEEDS["mined_real"], count=plan.mined_real, processes=processes, make=mine)
+        make_lessons(work / "mined", seed=SEEDS["mined_real"], count=plan.mined_real, processes=processes, make=mine)
     _fit_second_look(work, plan)
     screen, look = _load(work / "screen.safetensors")[0], _load(work / "second.safetensors")[1]
     found = calibrate(
@@ -127,7 +127,7 @@ def _folder(work: Path, kind: str) -> Path:
 
 def _lessons(work: Path, plan: Plan, kind: str, network: Literal["screen", "look"]) -> list[Lesson]:
     """Load what one network learns from in the lessons of one kind."""
-    return load_lessons(_folder(work, kind), seed=_SEEDS[kind], count=plan.count(kind), network=network)
+    return load_lessons(_folder(work, kind), seed=SEEDS[kind], count=plan.count(kind), network=network)
 
 
 def _beside(work: Path, plan: Plan, fits: Sequence[Callable[[Path, Plan, int], None]]) -> None:
@@ -214,7 +214,7 @@ def _card(name: str, plan: Plan, found: Calibration) -> Card:
         parent=resolve(plan.start).sha256 if plan.start else "",
         trained_on={
             "simulated_fields": plan.lessons + plan.mined,
-            "seeds": [_SEEDS["lessons"], _SEEDS["mined"]],
+            "seeds": [SEEDS["lessons"], SEEDS["mined"]],
             "real_images": [f"{name}: {licence}" for name, licence in TRAINABLE.items()] if plan.real else [],
             "licence": "BSD-3-Clause",
         },
