@@ -146,6 +146,16 @@ def test_statistics_do_not_depend_on_the_tiling_bit_for_bit(kind):
         assert np.array_equal(other.values, whole)
 
 
+def test_shaded_glass_of_a_sparse_pale_slide_is_neither_crowded_nor_unstained():
+    """The nuclear scale of a pale slide makes shading as strong as the faintest nuclei."""
+    sparse = nuclei(512, 60)
+    shade = np.linspace(0.11, 0.16, 512, dtype=np.float32)[None, :]
+    found = codes(planes(sparse + shade))
+    assert share(found, Code.UNSTAINED) == share(found, Code.OVERCROWDED) == 0
+    assert share(found, Code.SCREENED) > 0.8
+    assert share(codes(planes(nuclei(512, 30000) + shade)), Code.OVERCROWDED) > 0.9
+
+
 def test_statistics_say_what_they_say():
     tile = np.zeros((64, 192, 3), np.float32)
     tile[:, :32, 0] = 0.5  # half of the first block under nuclear stain

@@ -17,6 +17,10 @@ BLOCK_PX = 64
 """Side of a block in pixels of the working resolution (1 µm)."""
 HALF_PX = BLOCK_PX // 2
 
+GROUND_RANK = 1024 // 5
+"""A fifth of the 2 µm pixels of a block lie between its nuclei, however crowded it is: what they show is the ground."""
+MOST_GROUND = 0.2
+"""More is no shading of the glass (0.08 at most, on a pale slide times the greatest nuclear scale of 2.5) but stain."""
 TRACE_OD = 0.06
 """Stain above this is not background: four times the noise of a 2 µm pixel (0.03 in a 1 µm pixel, halved)."""
 COVER_OD = 0.10
@@ -39,7 +43,20 @@ DOUBTFUL, CLEAR = 0.45, 0.60
 sharp fields, real or simulated, lie at 0.59 and above."""
 
 _Float = TypeVar("_Float", np.float32, np.float64)
-_FIELDS = ("gradient", "curvature", "far", "noise", "staining", "nuclear", "trace", "mean", "pale", "cover", "artefact")
+_FIELDS = (
+    "gradient",
+    "curvature",
+    "far",
+    "noise",
+    "staining",
+    "clear",
+    "nuclear",
+    "trace",
+    "mean",
+    "pale",
+    "cover",
+    "artefact",
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +65,7 @@ class BlockStats:
 
     Attributes
     ----------
-    values : (rows, cols, 11) float32
+    values : (rows, cols, 12) float32
         One value a statistic, in the order of the properties below; NaN where nothing was measured.
     """
 
@@ -106,6 +123,11 @@ class BlockStats:
     def staining(self) -> npt.NDArray[np.float32]:
         """Nuclear stain averaged over itself (sum f² / sum f above background): how dark the nuclei are."""
         return self._get("staining")
+
+    @property
+    def clear(self) -> npt.NDArray[np.float32]:
+        """The same of what stands out from the ground between the nuclei of the block: shading does not count."""
+        return self._get("clear")
 
     @property
     def nuclear(self) -> npt.NDArray[np.float32]:
@@ -201,7 +223,7 @@ def _total(values: npt.NDArray[np.float32], cols: int) -> npt.NDArray[np.float32
 
 
 def _strip(strip: npt.NDArray[np.float32], brightfield: bool) -> npt.NDArray[np.float32]:
-    """Statistics of one row of blocks: (64, 64 * cols, 3) float32 -> (cols, 11) float32."""
+    """Statistics of one row of blocks: (64, 64 * cols, 3) float32 -> (cols, 12) float32."""
     cols = strip.shape[1] // BLOCK_PX
     nuclear, keratin, rest = (_halved(strip[..., plane]) for plane in range(3))
     other = np.maximum(keratin, rest)
@@ -213,27 +235,29 @@ def _strip(strip: npt.NDArray[np.float32], brightfield: bool) -> npt.NDArray[np.
     edges = _edges(nuclear + keratin if brightfield else nuclear, cols)
 
     pixels = np.float32(HALF_PX**2)
-    trace = np.where(nuclear > np.float32(TRACE_OD), nuclear, np.float32(0))
-    amount = _total(trace, cols)
-    staining = _total(trace * trace, cols) / np.maximum(amount, np.float32(1e-6))
-    level = np.clip(np.float32(NUCLEUS_SHARE) * staining, np.float32(COVER_OD), np.float32(NUCLEUS_MOST))
-    level = np.repeat(level, HALF_PX)[None, :]
-
-    stained = nuclear > np.float32(COVER_OD)
-    other_stained = other > np.float32(COVER_OD)
     opaque = nuclear > np.float32(OPAQUE)
     if brightfield:
         opaque |= np.abs(rest) > np.float32(FOREIGN_OD)
+    covered = (nuclear > np.float32(COVER_OD)) | (other > np.float32(COVER_OD))
+    trace = _share(nuclear > np.float32(TRACE_OD), cols)
+    mean, staining = _total(nuclear, cols) / pixels, _staining(nuclear, cols)
+
+    nuclear = nuclear - _ground(nuclear, cols)
+    clear = _staining(nuclear, cols)
+    level = np.clip(np.float32(NUCLEUS_SHARE) * clear, np.float32(COVER_OD), np.float32(NUCLEUS_MOST))
+    level = np.repeat(level, HALF_PX)[None, :]
+    pale = (other > np.float32(COVER_OD)) & (nuclear <= np.float32(COVER_OD))
     return np.stack(
         [
             *edges,
             np.sqrt(noise),
             staining,
+            clear,
             _share(nuclear > level, cols),
-            _share(nuclear > np.float32(TRACE_OD), cols),
-            _total(nuclear, cols) / pixels,
-            _share(other_stained & ~stained, cols),
-            _share(other_stained | stained, cols),
+            trace,
+            mean,
+            _share(pale, cols),
+            _share(covered, cols),
             _share(opaque, cols),
         ],
         axis=-1,
@@ -246,6 +270,20 @@ def _halved(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     half = pair[:, 0::2] + pair[:, 1::2]
     half *= np.float32(0.25)
     return np.ascontiguousarray(half)
+
+
+def _staining(nuclear: npt.NDArray[np.float32], cols: int) -> npt.NDArray[np.float32]:
+    """Nuclear stain of each block averaged over itself."""
+    trace = np.where(nuclear > np.float32(TRACE_OD), nuclear, np.float32(0))
+    return np.asarray(_total(trace * trace, cols) / np.maximum(_total(trace, cols), np.float32(1e-6)), np.float32)
+
+
+def _ground(nuclear: npt.NDArray[np.float32], cols: int) -> npt.NDArray[np.float32]:
+    """Stain of what lies between the nuclei of each block, (1, 32 * cols): shaded glass is neither cell nor crowd."""
+    blocks = nuclear.reshape(HALF_PX, cols, HALF_PX).transpose(1, 0, 2).reshape(cols, -1)
+    low = np.partition(blocks, GROUND_RANK, axis=1)[:, GROUND_RANK]
+    ground = np.repeat(np.clip(low, 0, MOST_GROUND).astype(np.float32), HALF_PX)
+    return np.asarray(ground[None, :], dtype=np.float32)
 
 
 def _share(mask: npt.NDArray[np.bool_], cols: int) -> npt.NDArray[np.float32]:

@@ -43,6 +43,8 @@ MIN_STAIN_TO_NOISE = 4.0
 """Least ratio of staining to the noise of a 2 µm pixel: below it nuclei and noise peaks look alike."""
 CELL_COVER = 0.02
 """Share of a neighbourhood under cells that makes weak nuclei a fault of the staining: below it there are none."""
+NO_NUCLEI = 0.003
+"""Share of a slide under nuclei that stand out from the ground, below which there are none (60 cells/mm²)."""
 PALE_COVER = 0.05
 PALE_RATIO = 0.08
 """Cells whose nuclei take no stain at all: things without nuclear stain cover this much of 7 x 7 blocks (a squame
@@ -186,11 +188,13 @@ def _blurred(stats: BlockStats, usable: BoolGrid, weight: FloatGrid) -> BoolGrid
 
 def _unstained(stats: BlockStats, usable: BoolGrid, weight: FloatGrid) -> BoolGrid:
     """Blocks that hold cells whose nuclei cannot be told from nothing."""
-    staining = np.where(usable, np.nan_to_num(stats.staining), 0.0)
+    staining = np.where(usable, np.nan_to_num(stats.clear), 0.0)
     noise = np.where(usable, np.nan_to_num(stats.noise), 0.0)
     level = np.nan_to_num(_spread(staining, weight))
     weak = (level < MIN_STAINING) | (level < MIN_STAIN_TO_NOISE * _around(noise, usable, 1))
     cells = np.maximum(_around(stats.pale, usable, 1), _around(stats.nuclear, usable, 1))
+    if not usable.any() or float(stats.nuclear[usable].mean()) < NO_NUCLEI:  # then a veil may be all that is left of them
+        cells = np.maximum(cells, _around(stats.cover, usable, 1))
     pale = _around(stats.pale, usable, 3)
     bare = (pale >= PALE_COVER) & (_around(stats.nuclear, usable, 3) < PALE_RATIO * pale)
     return _settle(usable & ((weak & (cells >= CELL_COVER)) | bare), usable)
