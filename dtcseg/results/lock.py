@@ -77,11 +77,15 @@ class FolderLock:
         os.close(self._handle)
         self._handle = -1
 
+    def is_held(self) -> bool:
+        """Whether the file is still the one that was locked: not where its folder went away, or is another now."""
+        return self._handle >= 0 and _is_file(self._handle, self._path)
+
 
 def _is_file(handle: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(handle), os.stat(path))
-    except FileNotFoundError:
+    except OSError:
         return False
 
 
