@@ -35,6 +35,8 @@ Again = Literal["", "later", "alone"]
 
 _TERMINATE_S = 3.0
 _PROGRESS_EVERY_S = 0.25
+_START_S = 120.0
+"""Starting takes seconds, on a busy machine or a slow share more; the limit for a slide that hangs does not count it."""
 _IDLE_S = 600.0
 """A process that waits longer than this for its next slide ends, so that none is left when a batch died far away."""
 _LATER: Again = "later"
@@ -124,8 +126,10 @@ class ScoringProcess:
         limit_s = self.order.config.limit_s
         try:
             pipe.send(job)
-            while pipe.poll(limit_s):
+            wait_s = max(limit_s, _START_S)
+            while pipe.poll(wait_s):
                 kind, value = pipe.recv()
+                wait_s = limit_s
                 if kind == "progress":
                     on_progress(value)
                 elif kind == "usage":
@@ -281,6 +285,7 @@ def _work(pipe: Connection, order: Order, threads: int, place: int) -> None:
             job = pipe.recv()
             try:
                 config = config or _prepared(order, threads, place)
+                pipe.send(("progress", 0.0))  # from here on the limit counts
                 pipe.send(("outcome", score_one(job, config, order.scorer, on_progress)))
             except UsageError as error:
                 pipe.send(("usage", str(error)))

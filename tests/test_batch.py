@@ -1,6 +1,5 @@
 """Many slides: what fails, what is skipped, what is left when a run is killed, and who may write."""
 
-import csv
 import json
 import os
 import signal
@@ -13,84 +12,17 @@ from pathlib import Path
 import fake_scoring
 import psutil
 import pytest
+from batch_helpers import content, hidden, score, table, wait_for, wait_until_gone
 from fake_scoring import WEIGHTS
 
 from dtcseg import cluster, isolation
-from dtcseg.batch import score_jobs
-from dtcseg.config import ScoreConfig, SlideJob
+from dtcseg.config import SlideJob
 from dtcseg.errors import UsageError
 from dtcseg.manifest import SlideFailure, find_slides
 from dtcseg.results.atomic import OutputError
 from dtcseg.results.lock import FolderLock
 
 TESTS = Path(__file__).parent
-
-
-@pytest.fixture
-def slides(tmp_path):
-    """Make slide files of these names and the jobs that score them."""
-
-    def make(*names, folder="slides") -> list[SlideJob]:
-        place = tmp_path / folder
-        place.mkdir(exist_ok=True)
-        jobs = []
-        for name in names:
-            path = place / f"{name}.tif"
-            path.write_text(name)
-            jobs.append(SlideJob(name=name, files=(path,)))
-        return jobs
-
-    return make
-
-
-@pytest.fixture
-def marks(tmp_path, monkeypatch):
-    """A folder where scorers leave marks, and a function that tells which slides were scored."""
-    folder = tmp_path / "marks"
-    folder.mkdir()
-    monkeypatch.setenv("DTCSEG_TEST_MARKS", str(folder))
-
-    def scored():
-        try:
-            return sorted((folder / "scored").read_text().splitlines())
-        except FileNotFoundError:
-            return []
-        finally:
-            (folder / "scored").unlink(missing_ok=True)
-
-    return scored
-
-
-def score(jobs, out, failures=(), scorer=fake_scoring.score, weights=WEIGHTS, **config):
-    return score_jobs(jobs, failures, ScoreConfig(out=out, **config), scorer=scorer, weights=weights)
-
-
-def table(out, name="slides.csv"):
-    with open(out / name, encoding="utf-8", newline="") as file:
-        return {row["slide" if name == "slides.csv" else "patient"]: row for row in csv.DictReader(file)}
-
-
-def content(out):
-    """Everything in a results folder that must be the same for two runs: all but times and the run's own settings."""
-    files = {}
-    for path in sorted(out.rglob("*")):
-        if path.is_dir() or path.name in ("report.html", "log.jsonl"):
-            continue
-        name = path.relative_to(out).as_posix()
-        if path.name == "slide.json":
-            files[name] = {**json.loads(path.read_text()), "seconds": 0, "finished": ""}
-        elif path.name == "run.json":
-            run = json.loads(path.read_text())
-            files[name] = {**run, "started": "", "ended": bool(run["ended"]), "settings": {}}
-        elif name == "slides.csv":
-            files[name] = [{**row, "seconds": ""} for row in table(out).values()]
-        else:
-            files[name] = path.read_bytes()
-    return files
-
-
-def hidden(out):
-    return list(out.rglob(".*"))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -303,19 +235,6 @@ def start_run(tmp_path, out, workers, sleep):
 def wait_for_slow_slide(tmp_path, count=1):
     """Wait until so many slides that take long are being scored."""
     wait_for(lambda: len(list((tmp_path / "marks").glob("slow*"))) >= count)
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + 30
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        time.sleep(0.02)
-
-
-def wait_until_gone(processes):
-    _, alive = psutil.wait_procs(processes, timeout=5)
-    assert not alive
 
 
 @pytest.mark.parametrize(("how", "workers"), [(signal.SIGKILL, 1), (signal.SIGKILL, 2), (signal.SIGINT, 2)])
