@@ -222,11 +222,12 @@ class ResultsFolder:
         from dtcseg.report.study import make_study
         from dtcseg.report.tables import patients_csv, slides_csv
 
-        self._check_there()
         self.info = info
         start = time.monotonic()
         whole = last or start >= self._report_due
+        self._check_there()
         study = make_study(self.root, self.rows(), files=sheets or SheetFiles(), with_arms=whole)
+        self._check_there()
         with writing_to(self.root):
             write_file(self.root / "run.json", _run_json(info, self.failures))
             write_file(self.root / "slides.csv", slides_csv(study.rows, study.counts))
