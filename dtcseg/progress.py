@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _LONGEST_NAME = 32
+_BAR_WIDTH = 16
 _FRAME_ROWS = 6
 """Rows of the terminal that are not slides: head, foot, and what was typed above."""
 
@@ -102,26 +103,37 @@ def slide_table(board: Board, rows: int) -> Table:
     rows : int
         Most slides that it may show.
     """
-    from rich.progress_bar import ProgressBar
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, expand=True)
-    for heading, width in (("slide", _LONGEST_NAME), ("state", 7), ("", 16), ("left", 10)):
-        table.add_column(heading, width=width, no_wrap=True)
-    table.add_column("", ratio=1, no_wrap=True, overflow="ellipsis")
+    for heading, width in (("slide", None), ("state", 7), ("time", 12)):
+        table.add_column(heading, width=width, max_width=_LONGEST_NAME, no_wrap=True)
+    table.add_column("", ratio=1, no_wrap=True)
     for line in chosen_lines(board, max(rows, 3)):
-        bar, left = _text(""), ""
-        if line.state == "scoring":
-            left_s = board.slide_left_s(line)
-            left = duration(left_s) if left_s is not None else ""
-        cells = [_text(short(line.name, _LONGEST_NAME)), _text(line.state, _STYLES[line.state]), bar]
-        if line.state == "scoring":
-            cells[2:] = []
-            table.add_row(*cells, ProgressBar(1.0, line.share, width=16), _text(left), _text(one_line(line.note)))
-        else:
-            took = f"in {duration(line.seconds)}" if line.seconds else ""
-            table.add_row(*cells, _text(took), _text(one_line(line.note)))
+        state = _text(line.state, _STYLES[line.state])
+        table.add_row(_text(short(line.name, _LONGEST_NAME)), state, _text(_time(board, line)), _note(line))
     return table
+
+
+def _time(board: Board, line: Line) -> str:
+    if line.state == "scoring":
+        left_s = board.slide_left_s(line)
+        return "" if left_s is None else f"{duration(left_s)} left"
+    return f"in {duration(line.seconds)}" if line.seconds else ""
+
+
+def _note(line: Line) -> RenderableType:
+    note = _text(one_line(line.note))
+    if line.state != "scoring":
+        return note
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=_BAR_WIDTH)
+    grid.add_column(no_wrap=True)
+    grid.add_row(ProgressBar(1.0, line.share, width=_BAR_WIDTH), note)
+    return grid
 
 
 _STYLES = {"waiting": "dim", "scoring": "bold", "done": "green", "failed": "bold red"}
@@ -131,11 +143,12 @@ def chosen_lines(board: Board, rows: int) -> list[Line]:
     """Choose the slides that the table has room for.
 
     All being scored come first; of the rest a third each goes to the last that failed, the last that were done, and
-    the next that wait.
+    the next that wait, those first that wait for another try.
     """
     scoring = board.lines("scoring")[:rows]
     part = max((rows - len(scoring)) // 3, 1)
-    others = [*board.lines("failed")[-part:], *board.lines("done")[-part:], *board.lines("waiting")[:part]]
+    waiting = sorted(board.lines("waiting"), key=lambda line: not line.note)
+    others = [*board.lines("failed")[-part:], *board.lines("done")[-part:], *waiting[:part]]
     return [*scoring, *others][:rows]
 
 

@@ -1,6 +1,5 @@
 """The command line: what it says, on which stream, and how it ends."""
 
-import io
 import json
 import re
 import subprocess
@@ -11,7 +10,7 @@ import fake_scoring
 import pytest
 from fake_scoring import WEIGHTS
 
-from dtcseg import __version__, batch, cli, progress
+from dtcseg import __version__, batch, cli
 from dtcseg.cells import STAINS
 from dtcseg.results.atomic import DiskFull
 from dtcseg.workers import LocalPool
@@ -221,14 +220,3 @@ def test_simulate_and_info(dtcseg, tmp_path):
     (out / "text.svs").write_text("no slide")
     status, said, errors = dtcseg("info", out / "text.svs")
     assert (status, said, len(errors)) == (1, "", 1)
-
-
-def test_names_longer_than_the_bar_are_cut_in_the_middle():
-    assert progress.short("abcdefghij", 7) == "abc…hij"
-    assert progress.short("a\nb", 7) == r"a\nb"
-
-
-def test_a_stream_that_knows_few_letters():
-    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    progress.Reporter(stream).failed("Köln", "Köln.tif", "weg")
-    assert stream.buffer.getvalue() == b"K?ln.tif: weg\n"

@@ -9,7 +9,6 @@ import pytest
 from batch_helpers import content, log, score, table, wait_for
 
 from dtcseg import batch, isolation
-from dtcseg.board import Board
 from dtcseg.errors import UsageError
 from dtcseg.isolation import Order, Outcome, own_device
 from dtcseg.results.atomic import OutputError
@@ -259,22 +258,3 @@ def test_worker_that_idles_is_not_missed(tmp_path, slides, monkeypatch):
 
 def score_nothing(job, config, on_progress):
     raise ValueError("nothing")
-
-
-def test_board_says_what_is_left():
-    now = 100.0
-    board = Board(clock=lambda: now)
-    for name in ("a", "b", "c", "d"):
-        board.put(name, "waiting")
-    assert board.left_s() is None
-    board.put("a", "scoring", "w1")
-    board.put("b", "scoring", "w2")
-    now = 110.0
-    board.move("a", 0.5)
-    board.move("b", 0.25)
-    board.move("c", 0.5)  # not begun
-    assert [board.slide_left_s(line) for line in board.lines("scoring")] == [10.0, 30.0]
-    assert board.left_s() == (10 + 30 + 2 * 40) / 2
-    board.put("a", "done", "found", seconds=20.0)
-    assert board.left_s() == 30 + 2 * 20
-    assert board.counts() == {"waiting": 2, "scoring": 1, "done": 1, "failed": 0}
