@@ -2,9 +2,10 @@
 
     python benchmarks/scaling.py --work FOLDER [--slides 16] [--side-px 4000] [--repeats 3]
 
-(a) this machine, one process on one core; (b) two processes on two cores; (c) a Dask cluster of one single-thread worker;
-(d) of two. Each is the whole command as a user would run it, on an empty results folder; scheduler and workers are there
-before. The cases take turns, and the median of the repeats counts. For figures to keep the machine must do nothing else.
+(a) this machine, one process on one core; (b) two processes on two cores; (c) a Dask cluster of one single-thread
+worker; (d) of two. Each is the whole command as a user would run it, on an empty results folder; scheduler and workers
+are there before. The cases take turns, and the median of the repeats counts. For figures to keep, the machine must do
+nothing else.
 """
 
 from __future__ import annotations
