@@ -24,6 +24,7 @@ from dtcseg.results.placing import place_failure, place_jobs
 from dtcseg.results.record import SlideRecord, Weights, failed_slide, make_record, now_utc, resume_key
 from dtcseg.results.text import one_line
 from dtcseg.runlog import RunLog
+from dtcseg.tries import SHARE_S, SecondTries, Work
 from dtcseg.workers import LocalPool, Moved, Started
 
 if TYPE_CHECKING:
@@ -39,8 +40,6 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 _MOST_TRIES = 2
-_SHARE_S = 900.0
-"""How long a share that went away is waited for, be it that of the slides or that of the results."""
 _LOOK_S = 2.0
 _SUMMARY_SHARE = 0.05
 """Share of the run's time that may be spent on writing the tables before the end."""
@@ -141,17 +140,6 @@ def _score_source(source: Source, config: ScoreConfig, scorer: Scorer | None, we
         return _Run(folder, config, weights, scorer, source, News(reporter, RunLog(folder.root))).go()
 
 
-@dataclass(frozen=True)
-class _Work:
-    """A slide that is being scored or is to be tried again."""
-
-    job: SlideJob
-    key: str = ""
-    tries: int = 0
-    reason: str = ""
-    due_s: float = 0.0
-
-
 class _Run:
     def __init__(
         self,
@@ -169,11 +157,9 @@ class _Run:
         self.settings: dict[str, object] = _settings([], config)
         self.names: dict[tuple[Path, ...], str] = {}
         self.inputs_failed: list[str] = []
-        self.in_work: dict[str, _Work] = {}
+        self.in_work: dict[str, Work] = {}
         self.newer: dict[str, SlideJob] = {}
-        self.later: dict[str, _Work] = {}
-        self.alone: dict[str, _Work] = {}
-        self.away_since_s: float | None = None
+        self.second = SecondTries(news.say)
         self.summary_due_s = self.look_due_s = 0.0
 
     def go(self) -> RunResult:
@@ -183,8 +169,7 @@ class _Run:
         except KeyboardInterrupt:
             return self._interrupted()
         except (OutputError, UsageError) as error:
-            with suppress(OutputError):
-                self._summarise(last=True)
+            self._summarise_at_once()
             self.news.end(EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED)
             raise
         return self._result()
@@ -196,7 +181,8 @@ class _Run:
             while self._go_on():
                 event = self._hear()
                 if isinstance(event, Started):
-                    self.news.started(event.name, event.worker)
+                    if event.name in self.in_work:  # on a cluster, news of a start can come after the end
+                        self.news.started(event.name, event.worker)
                 elif isinstance(event, Moved):
                     self.news.moved(event.name, event.share)
                 elif event is not None:
@@ -211,7 +197,7 @@ class _Run:
     def _go_on(self) -> bool:
         """Give what is due; whether anything is left to wait for."""
         self._try_again()
-        return bool(self.in_work or self.later or self.alone or self.source.open)
+        return bool(self.in_work or self.second or self.source.open)
 
     def _hear(self) -> Outcome | Started | Moved | None:
         wait_s = LOOK_EVERY_S if self.source.open else _LOOK_S
@@ -221,11 +207,11 @@ class _Run:
         return None
 
     def _interrupted(self) -> RunResult:
-        self.folder.records = read_records(self.folder.root)  # one may just have been put in its place
-        for work in (*self.later.values(), *self.alone.values()):
+        self.folder.records |= read_records(self.folder.root)  # one may just have been put in its place
+        for work in self.second.works():
             self.folder.note_failure(failed_slide(work.job, work.reason))
-        busy = bool(self.in_work or self.later or self.alone) or not self.source.open
-        self._summarise(last=True)
+        busy = bool(self.in_work or self.second) or not self.source.open
+        self._summarise_at_once()
         if not busy:  # somebody stopped watching
             return self._result()
         self.news.say("interrupted; the same command goes on with what is missing")
@@ -260,15 +246,14 @@ class _Run:
         if job.name in self.in_work:
             self.newer[job.name] = job
             return
-        self.later.pop(job.name, None)
-        self.alone.pop(job.name, None)
+        self.second.drop(job.name)
         if self._is_done(job):
             self.news.known(self.folder.records[job.name])
         else:
             self.news.waiting(job)
-            self._give(_Work(job))
+            self._give(Work(job))
 
-    def _give(self, work: _Work) -> None:
+    def _give(self, work: Work) -> None:
         if self.pool is None:
             self.pool = self._make_pool()
         self.in_work[work.job.name] = replace(work, key=self._key(work.job), tries=work.tries + 1)
@@ -282,27 +267,12 @@ class _Run:
         return ClusterPool(self.order, self.news.say)
 
     def _try_again(self) -> None:
-        """Give once more what is due: what lost its files when they are back, what died when all else has ended."""
-        now = time.monotonic()
-        due = [work for work in self.later.values() if work.due_s <= now]
-        if not due or (self.in_work and not self.source.open):
-            if self.alone and not self.in_work:
-                self._give(self.alone.pop(next(iter(self.alone))))
-            return
-        back = [work for work in due if not _is_away(work.job)]
-        for work in back:
-            del self.later[work.job.name]
+        """Give once more what is due, and give up what stays away."""
+        now, given_up = self.second.take(busy=bool(self.in_work), patient=self.source.open)
+        for work in now:
             self._give(work)
-        if back:
-            self.away_since_s = None
-        elif self.away_since_s is None:
-            self.away_since_s = now
-            self.news.say(f"{one_line(due[0].job.files[0].parent)}: the folder of the slides is away; waiting for it")
-        elif now - self.away_since_s > _SHARE_S and not self.source.open:
-            self.away_since_s = None
-            for work in due:
-                del self.later[work.job.name]
-                self._fail(work.job, work.reason)
+        for work in given_up:
+            self._fail(work.job, work.reason)
 
     def _key(self, job: SlideJob) -> str:
         """Hash what the results depend on; empty while the files are away."""
@@ -327,7 +297,7 @@ class _Run:
             expected=job.expected,
         )
         if now != record:
-            self.folder.update_record(now)
+            self._patiently(lambda: self.folder.update_record(now))
         return True
 
     def _settle(self, outcome: Outcome) -> None:
@@ -357,10 +327,8 @@ class _Run:
         else:
             self._write(replace(outcome, job=job), key)
 
-    def _put_off(self, work: _Work, *, alone: bool) -> None:
-        wait_s = REFUSED_S if self.source.open and not alone else 0.0
-        work = replace(work, due_s=time.monotonic() + wait_s)
-        (self.alone if alone else self.later)[work.job.name] = work
+    def _put_off(self, work: Work, *, alone: bool) -> None:
+        self.second.put_off(work, alone=alone, wait_s=REFUSED_S if self.source.open and not alone else 0.0)
         self.news.again(work.job, work.reason)
 
     def _fail(self, job: SlideJob, reason: str) -> None:
@@ -387,9 +355,18 @@ class _Run:
     def _summarise(self, *, last: bool = False) -> None:
         """Write the tables, now or, before the end, when enough time has passed since the last time."""
         start = time.monotonic()
-        if not last and start < self.summary_due_s:
-            return
-        info = RunInfo(
+        if last or start >= self.summary_due_s:
+            self._patiently(lambda: self.folder.write_summaries(self._info(last), last=last))
+            end = time.monotonic()
+            self.summary_due_s = end + (end - start) / _SUMMARY_SHARE
+
+    def _summarise_at_once(self) -> None:
+        """Write the tables when the run is cut short, if that can be done."""
+        with suppress(OutputError):
+            self.folder.write_summaries(self._info(last=True), last=True)
+
+    def _info(self, last: bool) -> RunInfo:
+        return RunInfo(
             program=__version__,
             weights={"name": self.weights.name, "sha256": self.weights.sha256},
             device=_device(self.folder.records, self.config),
@@ -397,9 +374,6 @@ class _Run:
             started=self.started,
             ended=now_utc() if last else "",
         )
-        self._patiently(lambda: self.folder.write_summaries(info, last=last))
-        end = time.monotonic()
-        self.summary_due_s = end + (end - start) / _SUMMARY_SHARE
 
     def _patiently(self, write: Callable[[], object]) -> None:
         """Write, and where the results folder is away, wait for it; slides are scored on meanwhile.
@@ -409,7 +383,7 @@ class _Run:
         OutputError
             The disk is full, or the folder did not come back.
         """
-        deadline = time.monotonic() + _SHARE_S
+        deadline = time.monotonic() + SHARE_S
         said = False
         while True:
             try:
@@ -428,16 +402,6 @@ class _Run:
     def _rows(self) -> tuple[Row, ...]:
         asked = {*self.names.values(), *self.inputs_failed}
         return tuple(row for row in self.folder.rows() if row.slide in asked)
-
-
-def _is_away(job: SlideJob) -> bool:
-    """Whether the folder of a slide's files is away: not there, not to be read, or an empty mount point."""
-    for folder in {path.parent for path in job.files}:
-        try:
-            next(folder.iterdir())
-        except (OSError, StopIteration):
-            return True
-    return False
 
 
 def _check_place(out: Path, files: Sequence[Path]) -> None:

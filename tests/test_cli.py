@@ -220,3 +220,21 @@ def test_simulate_and_info(dtcseg, tmp_path):
     (out / "text.svs").write_text("no slide")
     status, said, errors = dtcseg("info", out / "text.svs")
     assert (status, said, len(errors)) == (1, "", 1)
+
+
+def test_watch_and_limit_are_passed_on(dtcseg, slides, tmp_path, monkeypatch):
+    asked = []
+
+    def watch(inputs, config, **more):
+        asked.append((inputs, config.limit_s, config.workers, more))
+        return batch.RunResult(0, ())
+
+    monkeypatch.setattr(batch, "watch_folders", watch)
+    folder = slides()
+    status, _, _ = dtcseg(
+        "score", folder, "--out", tmp_path / "o", "--watch", "--limit", "1.5", "--workers", "3", "--stain", "dab"
+    )
+    assert status == 0
+    assert asked == [([folder], 90.0, 3, {"stain": "dab", "mpp_um": None})]
+    status, _, errors = dtcseg("score", slides("a"), "--out", tmp_path / "o", "--limit", "0")
+    assert (status, errors) == (2, ["dtcseg: --limit must be more than 0 minutes, not 0"])

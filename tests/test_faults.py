@@ -8,7 +8,7 @@ import psutil
 import pytest
 from batch_helpers import content, log, score, table, wait_for
 
-from dtcseg import batch, isolation
+from dtcseg import batch, isolation, tries
 from dtcseg.errors import UsageError
 from dtcseg.isolation import Order, Outcome, own_device
 from dtcseg.results.atomic import OutputError
@@ -98,7 +98,7 @@ def test_share_of_the_slides_goes_and_comes_back(tmp_path, slides, meanwhile):
 
 
 def test_share_that_stays_away(tmp_path, slides, meanwhile, monkeypatch):
-    monkeypatch.setattr(batch, "_SHARE_S", 0.5)
+    monkeypatch.setattr(tries, "SHARE_S", 0.5)
     jobs, out = slides("a", "slow", "t"), tmp_path / "out"
 
     def disturb():
@@ -140,7 +140,7 @@ def test_share_of_the_results_goes_and_comes_back(tmp_path, slides, meanwhile, l
 
 
 def test_results_that_stay_away_end_the_run(tmp_path, slides, meanwhile, monkeypatch):
-    monkeypatch.setattr(batch, "_SHARE_S", 0.5)
+    monkeypatch.setattr(batch, "SHARE_S", 0.5)
     jobs, out = slides("a", "b", "slow", "t"), tmp_path / "out"
 
     def disturb():

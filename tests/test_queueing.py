@@ -44,9 +44,9 @@ def test_batch_starts_and_writes(queueing):
 def test_waiting_is_that_of_theory(queueing):
     """Pollaczek, Khinchine: with arrivals at random and equal work, the mean wait is work * load / (2 (1 - load))."""
     load, service = 0.8, 10.0
-    arrivals = np.cumsum(np.random.default_rng(1).exponential(service / load, 200_000))
+    arrivals = np.cumsum(np.random.default_rng(1).exponential(service / load, 50_000))
     waited = np.mean(queueing.delays(arrivals.tolist(), service, 1)) - service
-    assert waited == pytest.approx(service * load / (2 * (1 - load)), rel=0.05)
+    assert waited == pytest.approx(service * load / (2 * (1 - load)), rel=0.1)
 
 
 def test_arrivals_are_on_working_days(queueing):
@@ -60,7 +60,7 @@ def test_arrivals_are_on_working_days(queueing):
 
 
 def test_fewest_workers_that_suffice(queueing):
-    arrivals = queueing.arrivals_of_a_year(2000, seed=0)
+    arrivals = queueing.arrivals_of_a_year(1000, seed=0)
     needed = queueing.workers_needed(arrivals, 3000, 4000)
     late = [np.quantile(queueing.delays(arrivals, 3000, number), 0.99) > 4000 for number in (needed - 1, needed)]
     assert late == [True, False]

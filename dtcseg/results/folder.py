@@ -182,6 +182,7 @@ class ResultsFolder:
 
     def update_record(self, record: SlideRecord) -> None:
         """Rewrite the record of a finished slide, when only its patient, time point or role changed."""
+        self._check_there()
         with writing_to(self.root):
             write_file(self.root / record.slide / RECORD, to_json(record))
         self.records[record.slide] = record
