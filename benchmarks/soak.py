@@ -132,14 +132,14 @@ def watched_run(slides: Path, out: Path, workers: int) -> tuple[int, float, list
 def stopped_runs(slides: Path, out: Path, options: argparse.Namespace, seconds: float) -> tuple[int, list[str]]:
     """Run to the end with stops at random times; last exit status, and what was wrong on the way.
 
-    A run is stopped some slides after the last stop, and then at any time of a slide.
+    Each run is stopped when so many slides are done as was drawn, and then at any time of a slide.
     """
     chance = random.Random(options.seed)  # noqa: S311
     wrong = []
-    for number in range(options.stops):
-        goal = count_done(out) + chance.randint(0, 2 * options.slides // (options.stops + 1))
+    goals = sorted(chance.sample(range(options.slides - options.workers), options.stops))
+    for number, goal in enumerate(goals):
         process = start(slides, out, options.workers)
-        while process.poll() is None and count_done(out) < min(goal, options.slides - 1):
+        while process.poll() is None and count_done(out) < goal:
             time.sleep(_SAMPLE_S)
         time.sleep(chance.uniform(0, 2 * options.workers * seconds / options.slides))
         if process.poll() is None:
@@ -156,7 +156,7 @@ def stop(process: subprocess.Popen[bytes], how: signal.Signals) -> list[str]:
     else:
         process.kill()
     status = process.wait(60)
-    if how == signal.SIGINT and status not in (0, 130):  # 0: it was just at its end
+    if how == signal.SIGINT and status not in (130, 0, -signal.SIGINT):  # the last two: just at its end or its start
         wrong.append(f"after Ctrl-C the exit status was {status}")
     _, alive = psutil.wait_procs(members, timeout=10)
     if alive:
@@ -220,7 +220,7 @@ def main() -> int:
 
     status, seconds, samples = watched_run(slides, calm, options.workers)
     part = max(options.slides // 8, 1)
-    warm = 4 * options.workers  # slides after which each process has loaded all it needs
+    warm = 4 * options.workers  # slides after which each process has loaded all that it needs
     first = mean_of(samples, warm, warm + part)
     last = mean_of(samples, options.slides - part, options.slides - 1)
     last_status, wrong = stopped_runs(slides, wild, options, seconds)
