@@ -63,11 +63,6 @@ class RunResult:
     rows: tuple[Row, ...]
 
 
-def run(jobs: Sequence[SlideJob], failures: Sequence[SlideFailure], config: ScoreConfig) -> int:
-    """Score the slides into the results folder and return the exit status; see `score_jobs`."""
-    return score_jobs(jobs, failures, config).status
-
-
 def score_jobs(
     jobs: Sequence[SlideJob],
     failures: Sequence[SlideFailure],

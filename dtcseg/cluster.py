@@ -27,7 +27,7 @@ from dtcseg.workers import Event, Moved, Started
 if TYPE_CHECKING:
     from dtcseg.config import SlideJob
 
-_CONNECT_S = 5
+_CONNECT_S = 15
 _SCHEDULER_S = 900.0
 """How long a scheduler that went away is waited for: a supervisor starts it again, or nobody does."""
 _FETCH_S = 60.0
