@@ -35,7 +35,7 @@ Again = Literal["", "later", "alone"]
 
 _TERMINATE_S = 3.0
 _PROGRESS_EVERY_S = 0.25
-_START_S = 120.0
+_START_S = 300.0
 """Starting takes seconds, on a busy machine more; the limit for a slide that hangs does not count it."""
 _IDLE_S = 600.0
 """A process that waits longer than this for its next slide ends, so that none is left when a batch died far away."""
