@@ -12,6 +12,7 @@ from dtcseg import batch, isolation, tries
 from dtcseg.errors import UsageError
 from dtcseg.isolation import Order, Outcome, own_device
 from dtcseg.results.atomic import OutputError
+from dtcseg.results.lock import FolderLock
 from dtcseg.runlog import RunLog
 
 pytestmark = pytest.mark.usefixtures("marks")
@@ -152,6 +153,25 @@ def test_results_that_stay_away_end_the_run(tmp_path, slides, meanwhile, monkeyp
         score(jobs, out)
     assert not out.exists()
     assert (tmp_path / "away" / "a" / "slide.json").is_file()
+
+
+def test_lock_is_taken_back_when_only_its_handle_was_lost(tmp_path):
+    """As after a share that came back: the file is there, and the old handle answers nothing."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with FolderLock(folder) as lock:
+        assert lock.is_held()
+        os.close(lock._handle)
+        assert lock.is_held()
+        with pytest.raises(UsageError, match="another run is writing here"), FolderLock(folder):
+            pass
+        os.close(lock._handle)
+        (folder / ".lock").write_text("another process")
+        assert not lock.is_held()
+        (folder / ".lock").unlink()
+        assert not lock.is_held()
+        assert not list(folder.iterdir())
+    assert not lock.is_held()
 
 
 def test_parts_that_could_not_be_read_are_read_again(tmp_path, slides):
