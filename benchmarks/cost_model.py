@@ -205,12 +205,12 @@ def programme(costs: Costs, like: Measured, gpu_s: float | None) -> str:
 
 def end_of_batch(costs: Costs, gigapixels: float) -> str:
     """Say what is lost at the end of a batch, since a task is a slide and never a part of one."""
-    lines = ["Workers that stand idle at the end of a batch of 800 such slides of 50 to 100 % of that size, longest:"]
+    lines = ["A batch of 800 slides of 50 to 100 % of that size, against slides that could be divided at will:"]
     work = [costs.of_slide(gigapixels * (0.5 + 0.5 * ((7 * number) % 16) / 15)) for number in range(800)]
     for workers in (2, 8, 32, 128):
         lost = batch_seconds(work, workers, workers) / (sum(work) / workers) - 1
-        lines.append(f"{workers} workers: {100 * lost:.1f} % more time than if slides could be divided at will;")
-    return " ".join(lines)[:-1] + "."
+        lines.append(f"- {workers} workers: {100 * lost:.1f} % more time")
+    return "\n".join(lines)
 
 
 def start_seconds(path: Path, work: Path, small: Measured) -> float:
