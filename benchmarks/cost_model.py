@@ -2,7 +2,7 @@
 
     python benchmarks/cost_model.py --work FOLDER [--side-px 16384] [--batch 16] [--gpu SECONDS]
 
-1. Seconds of one core and bytes, by stage, on a slide of `side-px` and on one of half that, at 0.5 and at 0.25 µm/px.
+1. Processor seconds and bytes, by stage, on a slide of `side-px` and on one of half that, at 0.5 and at 0.25 µm/px.
 2. Real runs of `dtcseg score` over a batch of the smaller slide on 1, 2 and 4 workers, beside what the simulation of
    `queueing.py` says from (1) alone.
 3. A programme of 10,000 patients a year, 8 slides each of 240 mm² at 0.25 µm/px: workers, storage, network.
@@ -57,7 +57,8 @@ class Measured:
     ----------
     gigapixels : float
     seconds : dict of str to float
-        By stage, on one core; what of each is spent on reading the file is in "reading" alone.
+        Processor time by stage; what of each is spent on reading (decoding) the file is in "reading" alone. Waiting for
+        a share is in none of them: the bytes tell what it has to bring.
     write_s : float
     file_bytes, result_bytes, message_bytes : int
         Of the slide, of its results folder, and of what a worker sends back.
@@ -84,21 +85,21 @@ def stage_times(slide: object) -> Iterator[dict[str, float]]:
 
     def timed(stage: str, work: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
-            before, start = reading, time.perf_counter()
+            before, start = reading, time.process_time()
             try:
                 return work(*arguments, **options)
             finally:
-                spent[stage] += time.perf_counter() - start - (reading - before)
+                spent[stage] += time.process_time() - start - (reading - before)
 
         return call
 
     def read(*arguments: Any, **options: Any) -> Any:
         nonlocal reading
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             return real_read(*arguments, **options)
         finally:
-            reading += time.perf_counter() - start
+            reading += time.process_time() - start
 
     cls: Any = type(slide)
     real_read = cls.read
@@ -119,9 +120,9 @@ def measure(path: Path, out: Path) -> Measured:
     with road.open_slide(path) as slide:
         pixels = slide.levels[0].width_px * slide.levels[0].height_px
         with stage_times(slide) as spent:
-            start = time.perf_counter()
+            start = time.process_time()
             score = road.score_open(slide, job, engine, config)
-            total = time.perf_counter() - start
+            total = time.process_time() - start
     spent["the rest"] = total - sum(spent.values())
     shutil.rmtree(out, ignore_errors=True)
     start = time.perf_counter()
