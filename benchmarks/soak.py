@@ -141,7 +141,7 @@ def stopped_runs(slides: Path, out: Path, options: argparse.Namespace, seconds: 
         process = start(slides, out, options.workers)
         while process.poll() is None and count_done(out) < goal:
             time.sleep(_SAMPLE_S)
-        time.sleep(chance.uniform(0, 2 * options.workers * seconds / options.slides))
+        time.sleep(chance.uniform(0, options.workers * seconds / options.slides))
         if process.poll() is None:
             wrong += stop(process, signal.SIGINT if number % 2 else signal.SIGKILL)
         sys.stderr.write(f"stop {number + 1}: {count_done(out)} slides done\n")
