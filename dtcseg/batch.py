@@ -1,35 +1,50 @@
-"""A run over many slides: what is left to do, who does it, and what is written when.
+"""A run over many slides: what is left to do, what is tried again, and what is written when.
 
 The results folder is written by this process alone (see `dtcseg.workers` for why), one slide at a time as they end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import closing, suppress
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dtcseg import __version__
+from dtcseg.arrivals import LOOK_EVERY_S, REFUSED_S, Arrivals, Given
 from dtcseg.errors import SlideError, UsageError
+from dtcseg.isolation import Order, Outcome, Scorer
+from dtcseg.news import News
 from dtcseg.progress import Reporter
-from dtcseg.results.atomic import OutputError
+from dtcseg.results.atomic import DiskFull, OutputError
 from dtcseg.results.folder import ResultsFolder, RunInfo, read_records
 from dtcseg.results.placing import place_failure, place_jobs
 from dtcseg.results.record import SlideRecord, Weights, failed_slide, make_record, now_utc, resume_key
 from dtcseg.results.text import one_line
-from dtcseg.workers import Outcome, Scorer, in_process, in_processes, on_cluster
+from dtcseg.runlog import RunLog
+from dtcseg.tries import SHARE_S, SecondTries, Work
+from dtcseg.workers import LocalPool, Moved, Started
 
 if TYPE_CHECKING:
+    from dtcseg.arrivals import Source
     from dtcseg.config import ScoreConfig, SlideJob
     from dtcseg.manifest import SlideFailure
     from dtcseg.results.folder import Row
+    from dtcseg.workers import Pool
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+
+_MOST_TRIES = 2
+_LOOK_S = 2.0
+_SUMMARY_SHARE = 0.05
+"""Share of the run's time that may be spent on writing the tables before the end."""
+_GONE = "the file went away while it was scored"
+_CHANGED = "the file changed while it was scored"
 
 
 @dataclass(frozen=True)
@@ -46,11 +61,6 @@ class RunResult:
 
     status: int
     rows: tuple[Row, ...]
-
-
-def run(jobs: Sequence[SlideJob], failures: Sequence[SlideFailure], config: ScoreConfig) -> int:
-    """Score the slides into the results folder and return the exit status; see `score_jobs`."""
-    return score_jobs(jobs, failures, config).status
 
 
 def score_jobs(
@@ -70,7 +80,7 @@ def score_jobs(
         Inputs that already failed; they become rows of slides.csv.
     config : ScoreConfig
     scorer : callable or None
-        None: `dtcseg.score.score_slide`. Must be importable by name where slides are scored in other processes.
+        None: `dtcseg.score.score_slide`. Must be importable by name, since each slide is scored in another process.
     weights : Weights or None
         None: those that `config.model` names.
 
@@ -81,70 +91,195 @@ def score_jobs(
     OutputError
         The results folder could not be written any more; slides finished before are kept.
     """
+    _check_place(config.out, [path for job in jobs for path in job.files])
+    return _score_source(Given(jobs, failures), config, scorer, weights)
+
+
+def watch_folders(
+    inputs: Sequence[Path],
+    config: ScoreConfig,
+    *,
+    stain: str | None = None,
+    mpp_um: float | None = None,
+    scorer: Scorer | None = None,
+    weights: Weights | None = None,
+) -> RunResult:
+    """Score what is in the folders and whatever a scanner brings into them, until interrupted.
+
+    Parameters
+    ----------
+    inputs : sequence of Path
+        Files and folders, as for `dtcseg.manifest.find_slides`; folders may be empty.
+    config, scorer, weights
+        As `score_jobs`.
+    stain, mpp_um
+        As `dtcseg.manifest.find_slides`.
+
+    Raises
+    ------
+    UsageError, OutputError
+        As `score_jobs`.
+    """
+    source = Arrivals(inputs, stain, mpp_um)
+    _check_place(config.out, [path / "any" for path in inputs if path.is_dir()])
+    return _score_source(source, config, scorer, weights)
+
+
+def _score_source(source: Source, config: ScoreConfig, scorer: Scorer | None, weights: Weights | None) -> RunResult:
     if config.workers < 1:
         raise UsageError(f"--workers must be at least 1, not {config.workers}")
-    _check_place(config.out, jobs)
+    if config.limit_s <= 0:
+        raise UsageError(f"--limit must be more than 0 minutes, not {config.limit_s / 60:g}")
     weights = weights or _find_weights(config.model)
-    with ResultsFolder(config.out) as folder:
-        return _Run(folder, config, weights, scorer).go(jobs, failures)
+    with ResultsFolder(config.out) as folder, Reporter() as reporter:
+        return _Run(folder, config, weights, scorer, source, News(reporter, RunLog(folder.root))).go()
 
 
 class _Run:
-    def __init__(self, folder: ResultsFolder, config: ScoreConfig, weights: Weights, scorer: Scorer | None) -> None:
-        self.folder = folder
-        self.config = config
-        self.weights = weights
-        self.scorer = scorer
+    def __init__(
+        self,
+        folder: ResultsFolder,
+        config: ScoreConfig,
+        weights: Weights,
+        scorer: Scorer | None,
+        source: Source,
+        news: News,
+    ) -> None:
+        self.folder, self.config, self.weights, self.source, self.news = folder, config, weights, source, news
+        self.order = Order(config, scorer, weights.sha256)
+        self.pool: Pool | None = None
         self.started = now_utc()
-        self.settings: dict[str, object] = {}
+        self.settings: dict[str, object] = _settings([], config)
+        self.names: dict[tuple[Path, ...], str] = {}
+        self.inputs_failed: list[str] = []
+        self.in_work: dict[str, Work] = {}
+        self.newer: dict[str, SlideJob] = {}
+        self.second = SecondTries(news.say)
+        self.summary_due_s = self.look_due_s = 0.0
 
-    def go(self, jobs: Sequence[SlideJob], failures: Sequence[SlideFailure]) -> RunResult:
-        jobs = place_jobs(jobs, self.folder.records)
-        self.settings = _settings(jobs, self.config)
-        names = [job.name for job in jobs]
-        todo = [job for job in jobs if not self._is_done(job)]
-        with Reporter(len(jobs), len(jobs) - len(todo)) as reporter:
-            for failure in failures:
-                names.append(self._note_input(failure, names, reporter))
-            try:
-                self._score(todo, reporter)
-            except KeyboardInterrupt:
-                self.folder.records = read_records(self.folder.root)  # one may just have been put in its place
-                self._summarise(last=True)
-                reporter.say("interrupted; the same command goes on with what is missing")
-                return RunResult(EXIT_INTERRUPTED, self._rows(names))
-        rows = self._rows(names)
-        failed = any(row.slide in self.folder.failures for row in rows)
-        return RunResult(EXIT_FAILED if failed else EXIT_DONE, rows)
-
-    def _score(self, todo: Sequence[SlideJob], reporter: Reporter) -> None:
-        self._summarise()
+    def go(self) -> RunResult:
+        self.news.begin(program=__version__, weights=self.weights.name, settings=self.settings)
         try:
-            with closing(self._outcomes(todo, reporter)) as outcomes:
-                for outcome in outcomes:
-                    self._settle(outcome, reporter)
-                    self._summarise()
-        except (OutputError, UsageError):
-            with suppress(OutputError):
-                self._summarise(last=True)
+            self._score()
+        except KeyboardInterrupt:
+            return self._interrupted()
+        except (OutputError, UsageError) as error:
+            self._summarise_at_once()
+            self.news.end(EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED)
             raise
+        return self._result()
+
+    def _score(self) -> None:
+        try:
+            self._look()
+            self._summarise()
+            while self._go_on():
+                event = self._hear()
+                if isinstance(event, Started):
+                    if event.name in self.in_work:  # on a cluster, news of a start can come after the end
+                        self.news.started(event.name, event.worker)
+                elif isinstance(event, Moved):
+                    self.news.moved(event.name, event.share)
+                elif event is not None:
+                    self._settle(event)
+                    self._summarise()
+                self._look()
+        finally:
+            if self.pool is not None:
+                self.pool.close()
         self._summarise(last=True)
 
-    def _outcomes(self, todo: Sequence[SlideJob], reporter: Reporter) -> Generator[Outcome]:
-        if not todo:
-            return in_process([], self.config, self.scorer, reporter)
-        if self.config.scheduler is not None:
-            return on_cluster(todo, self.config, self.scorer, reporter)
-        way = in_processes if min(self.config.workers, len(todo)) > 1 else in_process
-        return way(todo, self.config, self.scorer, reporter)
+    def _go_on(self) -> bool:
+        """Give what is due; whether anything is left to wait for."""
+        self._try_again()
+        return bool(self.in_work or self.second or self.source.open)
+
+    def _hear(self) -> Outcome | Started | Moved | None:
+        wait_s = LOOK_EVERY_S if self.source.open else _LOOK_S
+        if self.in_work and self.pool is not None:
+            return self.pool.hear(wait_s)
+        time.sleep(min(wait_s, _LOOK_S))
+        return None
+
+    def _interrupted(self) -> RunResult:
+        self.folder.records |= read_records(self.folder.root)  # one may just have been put in its place
+        for work in self.second.works():
+            self.folder.note_failure(failed_slide(work.job, work.reason))
+        busy = bool(self.in_work or self.second) or not self.source.open
+        self._summarise_at_once()
+        if not busy:  # somebody stopped watching
+            return self._result()
+        self.news.say("interrupted; the same command goes on with what is missing")
+        self.news.end(EXIT_INTERRUPTED)
+        return RunResult(EXIT_INTERRUPTED, self._rows())
+
+    def _result(self) -> RunResult:
+        rows = self._rows()
+        status = EXIT_FAILED if any(row.slide in self.folder.failures for row in rows) else EXIT_DONE
+        self.news.end(status)
+        return RunResult(status, rows)
+
+    def _look(self) -> None:
+        """Take what the source brings."""
+        if not self.source.open or time.monotonic() < self.look_due_s:
+            return
+        self.look_due_s = time.monotonic() + LOOK_EVERY_S
+        jobs, failures = self.source.look(self.news.say)
+        placed = place_jobs(jobs, self.folder.records, self.names)
+        if placed and not self.names:
+            self.settings = _settings(placed, self.config)
+        self.names |= {job.files: job.name for job in placed}
+        for job in placed:
+            self._take(job)
+        for failure in failures:
+            row = place_failure(failure, self.folder.records, [*self.names.values(), *self.inputs_failed])
+            self.inputs_failed.append(row.slide)
+            self.folder.note_failure(row)
+            self.news.failed(row)
+
+    def _take(self, job: SlideJob) -> None:
+        if job.name in self.in_work:
+            self.newer[job.name] = job
+            return
+        self.second.drop(job.name)
+        if self._is_done(job):
+            self.news.known(self.folder.records[job.name])
+        else:
+            self.news.waiting(job)
+            self._give(Work(job))
+
+    def _give(self, work: Work) -> None:
+        if self.pool is None:
+            self.pool = self._make_pool()
+        self.in_work[work.job.name] = replace(work, key=self._key(work.job), tries=work.tries + 1)
+        self.pool.give(work.job)
+
+    def _make_pool(self) -> Pool:
+        if self.config.scheduler is None:
+            return LocalPool(self.order)
+        from dtcseg.cluster import ClusterPool
+
+        return ClusterPool(self.order, self.news.say)
+
+    def _try_again(self) -> None:
+        """Give once more what is due, and give up what stays away."""
+        now, given_up = self.second.take(busy=bool(self.in_work), patient=self.source.open)
+        for work in now:
+            self._give(work)
+        for work in given_up:
+            self._fail(work.job, work.reason)
+
+    def _key(self, job: SlideJob) -> str:
+        """Hash what the results depend on; empty while the files are away."""
+        try:
+            return resume_key(job, self.weights)
+        except OSError:
+            return ""
 
     def _is_done(self, job: SlideJob) -> bool:
         """Whether the slide needs no scoring; who it belongs to may have changed all the same."""
         record = self.folder.records.get(job.name)
-        try:
-            if record is None or record.key != resume_key(job, self.weights):
-                return False
-        except OSError:
+        if record is None or record.key != self._key(job):
             return False
         self.folder.forget_failure(job.name)
         files = tuple(str(path) for path in job.files)
@@ -157,46 +292,76 @@ class _Run:
             expected=job.expected,
         )
         if now != record:
-            self.folder.update_record(now)
+            self._patiently(lambda: self.folder.update_record(now))
         return True
 
-    def _note_input(self, failure: SlideFailure, names: Sequence[str], reporter: Reporter) -> str:
-        row = place_failure(failure, self.folder.records, names)
+    def _settle(self, outcome: Outcome) -> None:
+        """Write down how a slide ended, or put it back."""
+        work = self.in_work.pop(outcome.job.name, None)
+        if work is None:
+            return
+        newer = self.newer.pop(work.job.name, None)
+        job = newer or work.job
+        key = self._key(job)
+        if not key:
+            outcome = replace(outcome, score=None, reason=_GONE, again="later")
+        elif key != work.key and newer is not None:
+            self._take(newer)
+            return
+        elif key != work.key and self.source.open:
+            self.news.again(job, _CHANGED)  # the source brings it when it is complete
+            return
+        elif key != work.key:
+            outcome = replace(outcome, score=None, reason=_CHANGED, again="later")
+        elif outcome.score is None and self.source.open and not outcome.again:
+            outcome = replace(outcome, again="later")  # perhaps it is not complete after all
+        if outcome.again and work.tries < _MOST_TRIES:
+            self._put_off(replace(work, job=job, reason=outcome.reason), alone=outcome.again == "alone")
+        elif outcome.score is None:
+            self._fail(job, outcome.reason)
+        else:
+            self._write(replace(outcome, job=job), key)
+
+    def _put_off(self, work: Work, *, alone: bool) -> None:
+        self.second.put_off(work, alone=alone, wait_s=REFUSED_S if self.source.open and not alone else 0.0)
+        self.news.again(work.job, work.reason)
+
+    def _fail(self, job: SlideJob, reason: str) -> None:
+        row = failed_slide(job, reason)
         self.folder.note_failure(row)
-        reporter.failed(row.slide, row.file or row.slide, row.reason)
-        return row.slide
+        self.news.failed(row)
 
-    def _settle(self, outcome: Outcome, reporter: Reporter) -> None:
-        """Write down how a slide ended."""
-        reason = outcome.reason
-        if outcome.score is not None:
-            try:
-                self._write(outcome)
-            except SlideError as error:
-                reason = error.problem
-            except OSError as error:
-                reason = f"the file went away while it was scored ({error.strerror or error})"
-            else:
-                reporter.finished(outcome.job.name)
-                return
-        self.folder.note_failure(failed_slide(outcome.job, reason))
-        reporter.failed(outcome.job.name, outcome.job.files[0].name, reason)
-
-    def _write(self, outcome: Outcome) -> None:
+    def _write(self, outcome: Outcome, key: str) -> None:
         if outcome.score is None:
             raise ValueError("only a scored slide can be written")
-        record = make_record(
-            outcome.job,
-            outcome.score,
-            key=resume_key(outcome.job, self.weights),
-            weights=self.weights,
-            program=__version__,
-            seconds=outcome.seconds,
-        )
-        self.folder.write_slide(outcome.job, outcome.score, record, outcome.score.crops)
+        job, score = outcome.job, outcome.score
+        try:
+            record = make_record(
+                job, score, key=key, weights=self.weights, program=__version__, seconds=outcome.seconds
+            )
+            self._patiently(lambda: self.folder.write_slide(job, score, record, score.crops))
+        except SlideError as error:
+            self._fail(job, error.problem)
+        except OSError as error:
+            self._fail(job, f"{_GONE} ({error.strerror or error})")
+        else:
+            self.news.done(record)
 
     def _summarise(self, *, last: bool = False) -> None:
-        info = RunInfo(
+        """Write the tables, now or, before the end, when enough time has passed since the last time."""
+        start = time.monotonic()
+        if last or start >= self.summary_due_s:
+            self._patiently(lambda: self.folder.write_summaries(self._info(last), last=last))
+            end = time.monotonic()
+            self.summary_due_s = end + (end - start) / _SUMMARY_SHARE
+
+    def _summarise_at_once(self) -> None:
+        """Write the tables when the run is cut short, if that can be done."""
+        with suppress(OutputError):
+            self.folder.write_summaries(self._info(last=True), last=True)
+
+    def _info(self, last: bool) -> RunInfo:
+        return RunInfo(
             program=__version__,
             weights={"name": self.weights.name, "sha256": self.weights.sha256},
             device=_device(self.folder.records, self.config),
@@ -204,14 +369,37 @@ class _Run:
             started=self.started,
             ended=now_utc() if last else "",
         )
-        self.folder.write_summaries(info, last=last)
 
-    def _rows(self, names: Sequence[str]) -> tuple[Row, ...]:
-        asked = set(names)
+    def _patiently(self, write: Callable[[], object]) -> None:
+        """Write, and where the results folder is away, wait for it; slides are scored on meanwhile.
+
+        Raises
+        ------
+        OutputError
+            The disk is full, or the folder did not come back.
+        """
+        deadline = time.monotonic() + SHARE_S
+        said = False
+        while True:
+            try:
+                write()
+                return
+            except DiskFull:
+                raise
+            except OutputError as error:
+                if time.monotonic() > deadline:
+                    raise
+                if not said:
+                    self.news.say(f"{error}; waiting for it")
+                    said = True
+                time.sleep(_LOOK_S)
+
+    def _rows(self) -> tuple[Row, ...]:
+        asked = {*self.names.values(), *self.inputs_failed}
         return tuple(row for row in self.folder.rows() if row.slide in asked)
 
 
-def _check_place(out: Path, jobs: Sequence[SlideJob]) -> None:
+def _check_place(out: Path, files: Sequence[Path]) -> None:
     """Keep results and slides apart: among slides, slides.csv would overwrite the laboratory's own.
 
     Raises
@@ -220,7 +408,7 @@ def _check_place(out: Path, jobs: Sequence[SlideJob]) -> None:
         The results folder holds slides, or lies in a slide that is a folder.
     """
     place = out.resolve()
-    for path in {path.resolve() for job in jobs for path in job.files}:
+    for path in {path.resolve() for path in files}:
         if place == path.parent or (path.is_dir() and place.is_relative_to(path)):
             raise UsageError(f"{one_line(out)}: holds slides; give --out a folder of its own")
 
@@ -243,6 +431,7 @@ def _settings(jobs: Sequence[SlideJob], config: ScoreConfig) -> dict[str, object
         "scheduler": config.scheduler is not None,
         "tile_px": config.tile_px,
         "batch": config.batch,
+        "limit_s": config.limit_s,
     }
 
 

@@ -70,6 +70,10 @@ Model = Annotated[str, typer.Option("--model", metavar="NAME_OR_FILE", help="Wei
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where the network runs.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Slides scored side by side.")]
 Scheduler = Annotated[str | None, typer.Option("--scheduler", metavar="ADDRESS", help="Dask scheduler to score on.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Go on with what a scanner brings into the folders; Ctrl-C ends.")]
+Limit = Annotated[
+    float, typer.Option("--limit", metavar="MINUTES", help="A slide without progress for so long is given up.")
+]
 Weights = Annotated[str, typer.Argument(metavar="WEIGHTS", help='Name or file; "" for the released ones.')]
 Page = Annotated[Path | None, typer.Option("--out", metavar="FILE.html", help="Write plots and pictures as well.")]
 Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder.")]
@@ -131,19 +135,24 @@ def score(
     device: Device = "auto",
     workers: Workers = 1,
     scheduler: Scheduler = None,
+    watch: Watch = False,
+    limit: Limit = 20.0,
 ) -> None:
     """Score slides into a results folder.
 
     The same command again does only what is missing.
     """
-    from dtcseg.batch import score_jobs
+    from dtcseg.batch import score_jobs, watch_folders
     from dtcseg.config import ScoreConfig
     from dtcseg.manifest import find_slides
     from dtcseg.results.summary import summary_text
 
-    config = ScoreConfig(out=out, model=model, device=device, workers=workers, scheduler=scheduler)
-    jobs, failures = find_slides(inputs, stain=stain.value if stain else None, mpp_um=mpp)
-    result = score_jobs(jobs, failures, config)
+    config = ScoreConfig(out=out, model=model, device=device, workers=workers, scheduler=scheduler, limit_s=limit * 60)
+    word = stain.value if stain else None
+    if watch:
+        result = watch_folders(inputs, config, stain=word, mpp_um=mpp)
+    else:
+        result = score_jobs(*find_slides(inputs, stain=word, mpp_um=mpp), config)
     typer.echo(summary_text(result.rows, out / "report.html"))
     raise typer.Exit(result.status)
 

@@ -71,6 +71,8 @@ class ScoreConfig:
     batch : int
         Tiles that are read together and, on a GPU, go through the network at once; 0: one on a CPU, eight on a GPU.
         Results do not depend on it.
+    limit_s : float
+        A slide that makes no progress for so long hangs: its process is ended, and the slide tried once more.
     """
 
     out: Path
@@ -80,3 +82,4 @@ class ScoreConfig:
     scheduler: str | None = None
     tile_px: int = 768
     batch: int = 0
+    limit_s: float = 1200.0

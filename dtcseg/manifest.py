@@ -39,7 +39,7 @@ _SIDECARS = frozenset({
 _BESIDE = re.compile(r"\.truth\.|[ _.-](labels?|macro|thumb|thumbnail|mask)\.[^.]+$", re.IGNORECASE)
 _WINDOWS_NAMES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
 # A slide's folder lies beside these in the results folder.
-_RESULT_FILES = frozenset({"run.json", "slides.csv", "patients.csv", "report.html"})
+_RESULT_FILES = frozenset({"run.json", "slides.csv", "patients.csv", "report.html", "log.jsonl"})
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,10 @@ class SlideFailure:
     timepoint: str = ""
     role: str = ""
     stain: str = ""
+
+
+class NoSlides(UsageError):
+    """A folder in which there is no slide (yet)."""
 
 
 class _RowError(Exception):
@@ -186,7 +190,7 @@ def _of_input(path: Path) -> list[SlideJob | SlideFailure]:
     except OSError as error:
         raise UsageError(f"{path}: cannot be searched ({error.strerror or error})") from error
     if not found:
-        raise UsageError(f"{path}: holds no slide (subfolders are not searched)")
+        raise NoSlides(f"{path}: holds no slide (subfolders are not searched)")
     return found
 
 

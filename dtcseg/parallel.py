@@ -14,9 +14,19 @@ _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 
+_share: int | None = None
+
+
 def cores() -> int:
-    """Processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processor cores this process may use, or fewer where `share_cores` said so."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return here if _share is None else min(here, _share)
+
+
+def share_cores(count: int) -> None:
+    """Let this process use so many cores at most, since others beside it use the rest."""
+    global _share
+    _share = max(count, 1)
 
 
 def ordered_map(work: Callable[[_In], _Out], items: Iterable[_In], threads: int) -> Iterator[_Out]:

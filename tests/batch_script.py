@@ -1,4 +1,4 @@
-"""A run in a process of its own, to be killed: batch_script.py SLIDES OUT WORKERS."""
+"""A run in a process of its own, to be killed: batch_script.py SLIDES OUT WORKERS [watch]."""
 
 import sys
 from pathlib import Path
@@ -7,13 +7,17 @@ import fake_scoring
 
 
 def main() -> int:
-    from dtcseg.batch import score_jobs  # not above: the workers import this module again
+    from dtcseg import arrivals, batch  # not above: the workers import this module again
     from dtcseg.config import ScoreConfig
     from dtcseg.manifest import find_slides
 
-    jobs, failures = find_slides([Path(sys.argv[1])])
-    config = ScoreConfig(out=Path(sys.argv[2]), workers=int(sys.argv[3]))
-    return score_jobs(jobs, failures, config, scorer=fake_scoring.score, weights=fake_scoring.WEIGHTS).status
+    folder, config = Path(sys.argv[1]), ScoreConfig(out=Path(sys.argv[2]), workers=int(sys.argv[3]))
+    fakes = {"scorer": fake_scoring.score, "weights": fake_scoring.WEIGHTS}
+    if "watch" in sys.argv:
+        arrivals.SETTLE_S, batch.LOOK_EVERY_S = 0.5, 0.2
+        return batch.watch_folders([folder], config, **fakes).status
+    jobs, failures = find_slides([folder])
+    return batch.score_jobs(jobs, failures, config, **fakes).status
 
 
 if __name__ == "__main__":

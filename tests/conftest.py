@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from dtcseg.config import SlideJob
+
 _GUI_FIXTURES = {"qapp", "qtbot", "make_napari_viewer"}
 
 
@@ -32,3 +34,38 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real images at {folder}; set DTCSEG_SHARED")
     return folder
+
+
+@pytest.fixture
+def slides(tmp_path):
+    """Make slide files of these names and the jobs that score them."""
+
+    def make(*names, folder="slides") -> list[SlideJob]:
+        place = tmp_path / folder
+        place.mkdir(exist_ok=True)
+        jobs = []
+        for name in names:
+            path = place / f"{name}.tif"
+            path.write_text(name)
+            jobs.append(SlideJob(name=name, files=(path,)))
+        return jobs
+
+    return make
+
+
+@pytest.fixture
+def marks(tmp_path, monkeypatch):
+    """A folder where scorers leave marks, and a function that tells which slides were scored."""
+    folder = tmp_path / "marks"
+    folder.mkdir()
+    monkeypatch.setenv("DTCSEG_TEST_MARKS", str(folder))
+
+    def scored():
+        try:
+            return sorted((folder / "scored").read_text().splitlines())
+        except FileNotFoundError:
+            return []
+        finally:
+            (folder / "scored").unlink(missing_ok=True)
+
+    return scored

@@ -105,10 +105,27 @@ def score(job: SlideJob, config, on_progress) -> SlideScore:
         if marks:
             Path(marks, f"{name}.{os.getpid()}").touch()
         time.sleep(float(os.environ.get("DTCSEG_TEST_SLEEP", "0.2")))
+    if name.startswith("once") and _first_time(name):
+        time.sleep(float(os.environ.get("DTCSEG_TEST_SLEEP", "0.2")))
     if name.startswith("gone"):
         job.files[0].unlink()
+    if name.startswith("patchy") and _first_time(name):
+        return replace(score_by_name(name), excluded_mm2={"unreadable": 1.0})
+    if job.files[0].read_bytes() == b"partial":
+        raise UnreadableSlide(job.files[0], "is truncated")
     on_progress(1.0)
     return score_by_name(name)
+
+
+def _first_time(name: str) -> bool:
+    """Whether a slide is scored for the first time; the mark says by which process."""
+    mark = Path(os.environ["DTCSEG_TEST_MARKS"], name)
+    if mark.exists():
+        return False
+    beside = mark.with_suffix(".new")
+    beside.write_text(str(os.getpid()))
+    beside.rename(mark)
+    return True
 
 
 def score_and_count(job: SlideJob, config, on_progress) -> SlideScore:

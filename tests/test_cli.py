@@ -1,17 +1,19 @@
 """The command line: what it says, on which stream, and how it ends."""
 
-import io
 import json
+import re
 import subprocess
 import sys
+from functools import partial
 
 import fake_scoring
 import pytest
 from fake_scoring import WEIGHTS
 
-from dtcseg import __version__, batch, cli, progress, workers
+from dtcseg import __version__, batch, cli
 from dtcseg.cells import STAINS
-from dtcseg.results.atomic import OutputError
+from dtcseg.results.atomic import DiskFull
+from dtcseg.workers import LocalPool
 
 find_weights = batch._find_weights
 HEAVY = ["torch", "numpy", "scipy", "pyarrow", "shapely", "jinja2", "distributed", "napari", "qtpy", "tifffile"]
@@ -21,7 +23,7 @@ HEAVY = ["torch", "numpy", "scipy", "pyarrow", "shapely", "jinja2", "distributed
 def dtcseg(monkeypatch, capsys):
     """Run the command line in this process, with a scorer that follows the names of the slides."""
     monkeypatch.setattr(batch, "_find_weights", lambda model: WEIGHTS)
-    monkeypatch.setattr(workers, "_real_scorer", lambda: fake_scoring.score)
+    monkeypatch.setattr(batch, "score_jobs", partial(batch.score_jobs, scorer=fake_scoring.score))
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["dtcseg", *map(str, arguments)])
@@ -83,7 +85,11 @@ def test_stains_are_those_of_the_library():
 def test_score_all_done(dtcseg, slides, tmp_path):
     out = tmp_path / "results"
     status, said, errors = dtcseg("score", slides("a", "b"), "--out", out)
-    assert (status, errors) == (0, [])
+    assert status == 0
+    assert [re.sub(r" in .*", "", line) for line in errors] == [
+        "a: 500 000 cells, 2 tumour",
+        "b: 500 000 cells, 2 tumour",
+    ]
     assert said.splitlines()[0].split() == ["slide", "cells", "DTC", "DTC", "per", "10^6", "(95", "%)", "qc"]
     assert "2 slides done. Research use only.\n" in said
     assert said.endswith(f"{out}/report.html\n")
@@ -93,7 +99,7 @@ def test_score_all_done(dtcseg, slides, tmp_path):
 def test_score_some_failed(dtcseg, slides, tmp_path):
     status, said, errors = dtcseg("score", slides("a", "bad"), "--out", tmp_path / "out", "--stain", "dab")
     assert status == 1
-    assert errors == ["bad.tif: the file is cut off; copy it again"]
+    assert errors[-1] == "bad.tif: the file is cut off; copy it again"
     assert "1 slide done, 1 failed." in said
     assert json.loads((tmp_path / "out" / "run.json").read_text())["settings"]["stain"] == "dab"
 
@@ -166,7 +172,7 @@ def test_names_cannot_steer_the_terminal(dtcseg, slides, tmp_path):
     folder = slides("bad\x1b[31m\nname", "a\x1b]0;title\x07", "bad\udcff", "bad\u202e")
     status, said, errors = dtcseg("score", folder, "--out", tmp_path / "out\x1b[2J")
     assert status == 1
-    assert len(errors) == 3
+    assert len(errors) == 4
     assert not [char for char in said + "".join(errors) if ord(char) < 32 and char != "\n"]
     assert "\u202e" not in said + "".join(errors)
     status, _, errors = dtcseg("score", tmp_path / "no\nsuch\x1b[31m", "--out", tmp_path / "o")
@@ -176,7 +182,7 @@ def test_names_cannot_steer_the_terminal(dtcseg, slides, tmp_path):
 
 def test_disk_full_is_one_line(dtcseg, slides, tmp_path, monkeypatch):
     def full(*args):
-        raise OutputError("out: the disk is full; make room and run the same command again")
+        raise DiskFull("out: the disk is full; make room and run the same command again")
 
     monkeypatch.setattr("dtcseg.results.folder.ResultsFolder.write_slide", full)
     status, said, errors = dtcseg("score", slides("a"), "--out", tmp_path / "out")
@@ -196,7 +202,7 @@ def test_interrupt(dtcseg, slides, tmp_path, monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(workers, "_real_scorer", lambda: interrupt)
+    monkeypatch.setattr(LocalPool, "hear", interrupt)
     status, _, errors = dtcseg("score", slides("a"), "--out", tmp_path / "out")
     assert status == 130
     assert errors == ["interrupted; the same command goes on with what is missing"]
@@ -216,36 +222,19 @@ def test_simulate_and_info(dtcseg, tmp_path):
     assert (status, said, len(errors)) == (1, "", 1)
 
 
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
+def test_watch_and_limit_are_passed_on(dtcseg, slides, tmp_path, monkeypatch):
+    asked = []
 
+    def watch(inputs, config, **more):
+        asked.append((inputs, config.limit_s, config.workers, more))
+        return batch.RunResult(0, ())
 
-def test_bars_on_a_terminal_only(monkeypatch):
-    monkeypatch.setenv("TERM", "xterm")
-    terminal, pipe = Terminal(), io.StringIO()
-    for stream in (terminal, pipe):
-        with progress.Reporter(3, 1, stream=stream) as reporter:
-            reporter.started("[bold]a[/bold]\x1b[31m")
-            reporter.moved("[bold]a[/bold]\x1b[31m", 0.5)
-            reporter.moved("never begun", 0.5)
-            reporter.finished("[bold]a[/bold]\x1b[31m")
-            reporter.started("b")
-            reporter.failed("b", "b.tif", "cut\noff [red]here")
-    assert pipe.getvalue() == "b.tif: cut\\noff [red]here\n"
-    shown = terminal.getvalue()
-    assert "slides" in shown
-    assert "100%" in shown
-    assert "b.tif: cut\\noff [red]here" in shown
-    assert "\x1b[31m" not in shown
-
-
-def test_names_longer_than_the_bar_are_cut_in_the_middle():
-    assert progress.short("abcdefghij", 7) == "abc…hij"
-    assert progress.short("a\nb", 7) == r"a\nb"
-
-
-def test_a_stream_that_knows_few_letters():
-    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    progress.Reporter(1, stream=stream).failed("Köln", "Köln.tif", "weg")
-    assert stream.buffer.getvalue() == b"K?ln.tif: weg\n"
+    monkeypatch.setattr(batch, "watch_folders", watch)
+    folder = slides()
+    status, _, _ = dtcseg(
+        "score", folder, "--out", tmp_path / "o", "--watch", "--limit", "1.5", "--workers", "3", "--stain", "dab"
+    )
+    assert status == 0
+    assert asked == [([folder], 90.0, 3, {"stain": "dab", "mpp_um": None})]
+    status, _, errors = dtcseg("score", slides("a"), "--out", tmp_path / "o", "--limit", "0")
+    assert (status, errors) == (2, ["dtcseg: --limit must be more than 0 minutes, not 0"])

@@ -21,6 +21,10 @@ class OutputError(DtcsegError):
     """The results folder cannot be written any more (disk full, drive gone); the run ends (exit status 1)."""
 
 
+class DiskFull(OutputError):
+    """There is no room left; unlike a share that is away, that does not mend itself."""
+
+
 @contextmanager
 def writing_to(folder: Path) -> Iterator[None]:
     """Turn every failure to write into one line that names the folder."""
@@ -29,7 +33,7 @@ def writing_to(folder: Path) -> Iterator[None]:
     except OSError as error:
         name = one_line(folder)
         if error.errno in _FULL:
-            raise OutputError(
+            raise DiskFull(
                 f"{name}: the disk is full; make room and run the same command again, finished slides are kept"
             ) from error
         raise OutputError(f"{name}: cannot be written ({one_line(error.strerror or error)})") from error

@@ -26,11 +26,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from dtcseg.errors import SlideError, UsageError
-from dtcseg.results.atomic import remove_leftovers, sync_folder, write_file, write_through, writing_to
+from dtcseg.results.atomic import OutputError, remove_leftovers, sync_folder, write_file, write_through, writing_to
 from dtcseg.results.candidates import cells_csv, cells_geojson, nuclei_parquet
 from dtcseg.results.lock import FolderLock
 from dtcseg.results.record import FailedSlide, SlideRecord, from_json, to_json
 from dtcseg.results.text import one_line
+from dtcseg.runlog import LOG_FILE
 
 if TYPE_CHECKING:
     from dtcseg.cells import SlideScore
@@ -52,7 +53,7 @@ EXPORTED = (
 )
 """What `dtcseg export` puts beside a slide's files. It goes when the slide is scored again: it shows the old cells."""
 COCO_FILE = "coco.json"
-_TOP_FILES = ("run.json", "slides.csv", "patients.csv", "report.html", COCO_FILE)
+_TOP_FILES = ("run.json", "slides.csv", "patients.csv", "report.html", COCO_FILE, LOG_FILE)
 _LONGEST_NAME = 240
 _REPORT_SHARE = 0.05
 """Share of the run's time that may be spent on refreshing the report before the end."""
@@ -164,8 +165,10 @@ class ResultsFolder:
             RECORD: to_json(record),
         }
         stage = self._partial / "slide"
+        self._check_there()
         with writing_to(self.root):
             try:
+                self._partial.mkdir(exist_ok=True)
                 _fill(stage, contents, crops)
                 if place.is_dir():
                     _replace_content(stage, place, self._partial / "old")
@@ -179,6 +182,7 @@ class ResultsFolder:
 
     def update_record(self, record: SlideRecord) -> None:
         """Rewrite the record of a finished slide, when only its patient, time point or role changed."""
+        self._check_there()
         with writing_to(self.root):
             write_file(self.root / record.slide / RECORD, to_json(record))
         self.records[record.slide] = record
@@ -222,7 +226,9 @@ class ResultsFolder:
         self.info = info
         start = time.monotonic()
         whole = last or start >= self._report_due
+        self._check_there()
         study = make_study(self.root, self.rows(), files=sheets or SheetFiles(), with_arms=whole)
+        self._check_there()
         with writing_to(self.root):
             write_file(self.root / "run.json", _run_json(info, self.failures))
             write_file(self.root / "slides.csv", slides_csv(study.rows, study.counts))
@@ -232,6 +238,17 @@ class ResultsFolder:
                 took = time.monotonic() - start
                 self._report_due = start + took + took / _REPORT_SHARE
         return study.warnings
+
+    def _check_there(self) -> None:
+        """Look before writing: where a share went away, its empty mount point is a folder too.
+
+        Raises
+        ------
+        OutputError
+            The folder is not the one that was opened.
+        """
+        if not self._lock.is_held():
+            raise OutputError(f"{one_line(self.root)}: the results folder went away; finished slides are kept in it")
 
     def _place(self, job: SlideJob) -> Path:
         place = self.root / job.name
@@ -302,7 +319,8 @@ def _run_json(info: RunInfo, failures: dict[str, FailedSlide]) -> bytes:
 
 def _fill(stage: Path, contents: dict[str, bytes], crops: Sequence[bytes]) -> None:
     shutil.rmtree(stage, ignore_errors=True)
-    (stage / "verdicts").mkdir(parents=True)
+    stage.mkdir()
+    (stage / "verdicts").mkdir()
     if crops:
         (stage / "crops").mkdir()
     for number, crop in enumerate(crops, start=1):

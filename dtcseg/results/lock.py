@@ -74,14 +74,39 @@ class FolderLock:
         """Remove the file, then let go of it, so that nobody locks a file that is going away."""
         with suppress(OSError):
             self._path.unlink()
-        os.close(self._handle)
+        with suppress(OSError):  # a handle on a share that went away
+            os.close(self._handle)
         self._handle = -1
+
+    def is_held(self) -> bool:
+        """Whether the file is still the one that was locked: not where its folder went away, or is another now."""
+        return self._handle >= 0 and (_is_file(self._handle, self._path) or self._take_back())
+
+    def _take_back(self) -> bool:
+        """Lock the file anew where a share came back and the old handle did not (it answers nothing any more)."""
+        try:
+            os.fstat(self._handle)
+            return False
+        except OSError:
+            pass
+        try:
+            handle = os.open(self._path, os.O_RDWR)  # never made anew: an empty mount point has none
+        except OSError:
+            return False
+        if os.read(handle, 32) != str(os.getpid()).encode("ascii") or not _try_lock(handle, b""):
+            os.close(handle)
+            return False
+        if handle != self._handle:
+            with suppress(OSError):
+                os.close(self._handle)
+        self._handle = handle
+        return True
 
 
 def _is_file(handle: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(handle), os.stat(path))
-    except FileNotFoundError:
+    except OSError:
         return False
 
 

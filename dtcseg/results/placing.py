@@ -17,16 +17,28 @@ if TYPE_CHECKING:
     from dtcseg.manifest import SlideFailure
 
 
-def place_jobs(jobs: Sequence[SlideJob], records: Mapping[str, SlideRecord]) -> list[SlideJob]:
+def place_jobs(
+    jobs: Sequence[SlideJob], records: Mapping[str, SlideRecord], placed: Mapping[tuple[Path, ...], str] | None = None
+) -> list[SlideJob]:
     """Give every job the name of its folder, and absolute paths.
 
     A results folder can outlive many runs, and another run may have scored another slide of the same file name into
     it. A slide is known again by its path, or, when it was moved, by name, size and time of its files.
+
+    Parameters
+    ----------
+    jobs : sequence of SlideJob
+    records : mapping of str to SlideRecord
+        Finished slides of the folder.
+    placed : mapping of tuple of Path to str, optional
+        Names that this run has given already, by the slides' files; they stay.
     """
+    placed = placed or {}
     jobs = [replace(job, files=_absolute(job.files)) for job in jobs]
     jobs = list({job.files: job for job in reversed(jobs)}.values())[::-1]  # a slide named twice is scored once
     by_path = {record.files: name for name, record in records.items()}
     names = {job.files: by_path[_as_text(job.files)] for job in jobs if _as_text(job.files) in by_path}
+    names = {**placed, **names}
     for job in jobs:
         if job.files not in names:
             free = {name: record for name, record in records.items() if name not in names.values()}
