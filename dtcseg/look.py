@@ -18,7 +18,7 @@ from dtcseg.cells import CALLS, Candidate
 from dtcseg.errors import UnreadableRegion
 from dtcseg.network.model import LOOK_CLASSES, LOOK_MASKS, LOOK_PX
 from dtcseg.parallel import ordered_map
-from dtcseg.screen import Profile, SlideHandles, read_planes
+from dtcseg.screen import SlideHandles, SlideProfile, read_planes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,7 +67,7 @@ class _Seen:
 def look_at(
     slide: Slide,
     grid: WorkingGrid,
-    profile: Profile,
+    profile: SlideProfile,
     engine: Engine,
     centres_px: npt.NDArray[np.float64],
     nuclei_px: npt.NDArray[np.float32],
@@ -117,7 +117,7 @@ def look_at(
 
 
 def _look_group(
-    slide: Slide, grid: WorkingGrid, profile: Profile, engine: Engine, middles: npt.NDArray[np.int64]
+    slide: Slide, grid: WorkingGrid, profile: SlideProfile, engine: Engine, middles: npt.NDArray[np.int64]
 ) -> list[_Seen | None]:
     crops, corners = [], []
     for x, y in middles:
@@ -129,7 +129,7 @@ def _look_group(
         corners.append((left, top))
     if not crops:
         return []
-    masks, calls = engine.look(np.stack(crops))
+    masks, calls = engine.look(np.stack(crops), profile.ck_spread)
     return [
         _measure(crop, mask, call, corner, grid.mpp_um)
         for crop, mask, call, corner in zip(crops, masks, calls, corners, strict=True)

@@ -21,7 +21,7 @@ from dtcseg.network.weights import Card, WeightsInfo, resolve
 from dtcseg.overview import Overview, read_overview
 from dtcseg.parallel import cores
 from dtcseg.quality import BLOCK_PX, Code, QualityMap, Spots, find_spots, judge
-from dtcseg.screen import Profile, Screening, block_grid, screen_slide
+from dtcseg.screen import Screening, SlideProfile, block_grid, screen_slide
 from dtcseg.slide import match_channels, open_slide
 from dtcseg.stain.brightfield import (
     BrightfieldProfile,
@@ -116,7 +116,7 @@ def load_engine(info: WeightsInfo, device: str) -> Engine:
     return Engine(info, device)
 
 
-def _prepare(slide: Slide, job: SlideJob, threads: int) -> tuple[_Opened, Profile]:
+def _prepare(slide: Slide, job: SlideJob, threads: int) -> tuple[_Opened, SlideProfile]:
     """Look at the slide small, and learn from that how its pixels turn into planes; the overview is not kept."""
     opened, overview = _look_small(slide, threads)
     return opened, _profile(opened, overview, job)
@@ -154,7 +154,7 @@ def _checked_mpp(slide: Slide) -> float:
     return mpp_um
 
 
-def _profile(opened: _Opened, overview: Overview, job: SlideJob) -> Profile:
+def _profile(opened: _Opened, overview: Overview, job: SlideJob) -> SlideProfile:
     """Learn how this slide turns into planes."""
     if opened.slide.kind == "fluorescence":
         if job.stain not in (None, "if"):
@@ -248,7 +248,7 @@ def _read_patch(opened: _Opened, x: int, y: int, side: int) -> PixelArray | None
 
 
 def _score(
-    opened: _Opened, profile: Profile, engine: Engine, config: ScoreConfig, on_progress: OnProgress
+    opened: _Opened, profile: SlideProfile, engine: Engine, config: ScoreConfig, on_progress: OnProgress
 ) -> SlideScore:
     """Both looks and the judgement of quality."""
     slide, grid = opened.slide, opened.grid
@@ -318,7 +318,7 @@ def _level0(points: npt.NDArray[np.float32], grid: WorkingGrid) -> npt.NDArray[n
 
 def _slide_score(
     opened: _Opened,
-    profile: Profile,
+    profile: SlideProfile,
     engine: Engine,
     quality: QualityMap,
     nuclei_px: npt.NDArray[np.float32],

@@ -36,10 +36,19 @@ _CK_TRACE = 0.08
 
 
 class Profile(Protocol):
-    """What turns the pixels of one slide into planes (`BrightfieldProfile`, `FluorescenceProfile`)."""
+    """What turns the pixels of one slide into planes."""
 
     def planes(self, pixels: npt.NDArray[np.uint8]) -> FloatArray:
         """(H, W, C) pixels to (3, H, W) float32 planes."""
+        ...
+
+
+class SlideProfile(Profile, Protocol):
+    """A profile estimated on the slide's own cells (`BrightfieldProfile`, `FluorescenceProfile`)."""
+
+    @property
+    def ck_spread(self) -> float:
+        """How far the cytokeratin of this slide's ordinary cells spreads, on the plane."""
         ...
 
 

@@ -80,12 +80,14 @@ class Engine:
             return parts[0] if len(parts) == 1 else torch.cat(parts)
         return torch.cat(self._in_parts(planes, run))
 
-    def look(self, crops: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def look(self, crops: FloatArray, ck_spread: float) -> tuple[FloatArray, FloatArray]:
         """Masks and call probabilities of candidates, always in float32; likely tumour cells from all sides.
 
         Parameters
         ----------
         crops : (N, 3, 128, 128) float32
+        ck_spread : float
+            Of the slide's profile.
 
         Returns
         -------
@@ -93,16 +95,17 @@ class Engine:
         calls : (N, 4) float32, calibrated, summing to 1
         """
         masks, calls = [], []
+        spread = torch.full((_LOOK_BATCH,), ck_spread, device=self.device)
         for start in range(0, len(crops), _LOOK_BATCH):
             part = crops[start : start + _LOOK_BATCH]
             full = np.zeros((_LOOK_BATCH, PLANES, LOOK_PX, LOOK_PX), np.float32)
             full[: len(part)] = part
             with torch.inference_mode(), self._turn:
                 on_device = self._to_device(full)
-                mask_logits, call_logits = self._look(on_device)
+                mask_logits, call_logits = self._look(on_device, spread)
                 probability = mask_logits.sigmoid()
                 for i in torch.nonzero(worth_all_sides(call_logits)[: len(part)])[:, 0].tolist():
-                    probability[i], call_logits[i] = look_from_all_sides(self._look, on_device[i])
+                    probability[i], call_logits[i] = look_from_all_sides(self._look, on_device[i], spread[i])
                 masks.append(probability.cpu().numpy()[: len(part)])
                 calls.append((call_logits / self.info.card.temperature).softmax(1).cpu().numpy()[: len(part)])
         if not masks:

@@ -30,6 +30,15 @@ LOOK_MPP_UM = 0.5
 LOOK_PX = 128
 """Side of a candidate's crop: 64 µm, room for the largest cell (45 µm)."""
 LOOK_MASKS = ("cell", "nucleus")
+_LOOK_INPUTS = PLANES + 2
+"""The planes, cytokeratin against the slide's own ordinary cells, and where the middle is."""
+_SPREADS, _SPREAD_FLOOR = 4.0, 0.06
+"""On the plane that compares, 1 is as many times the spread of the slide's ordinary cells, plus what noise and faint
+cytoplasm may show."""
+_RELATIVE_RANGE = (-1.0, 4.0)
+_EVIDENCE = 10
+_CELL_UM2, _NUCLEUS_UM2 = 200.0, 80.0
+"""Areas of which the evidence gives the logarithm, so that ordinary sizes lie around 0."""
 LOOK_CLASSES = ("tumour", "uninterpretable", "haematopoietic", "artefact")
 
 
@@ -110,7 +119,7 @@ class Look(nn.Module):
 
     Shape
     -----
-    input : (N, 3, 128, 128) float32, planes at 0.5 µm/px
+    input : (N, 3, 128, 128) float32, planes at 0.5 µm/px; (N,) float32, the slide's `ck_spread`
     output : logits of the masks (N, 2, 128, 128), as `LOOK_MASKS`, and of the calls (N, 4), as `LOOK_CLASSES`
     """
 
@@ -119,7 +128,7 @@ class Look(nn.Module):
     def __init__(self, channels: tuple[int, int, int, int] = (24, 48, 72, 96)) -> None:
         super().__init__()
         a, b, c, d = channels
-        self.stem = nn.Sequential(_block(PLANES + 1, a, stride=2, kernel=4), _block(a, a))
+        self.stem = nn.Sequential(_block(_LOOK_INPUTS, a, stride=2, kernel=4), _block(a, a))
         self.down1 = _double(a, b)
         self.down2 = _double(b, c)
         self.down3 = _double(c, d)
@@ -128,13 +137,16 @@ class Look(nn.Module):
         self.up0 = _Up(b, a)
         self.masks = nn.Conv2d(a, 4 * len(LOOK_MASKS), 1)
         self.calls = nn.Sequential(
-            nn.Linear(2 * d + b, 64), nn.ReLU(inplace=True), nn.Dropout(0.2), nn.Linear(64, len(LOOK_CLASSES))
+            nn.Linear(2 * d + b + _EVIDENCE, 64),
+            nn.ReLU(inplace=True),
+            nn.Dropout(0.2),
+            nn.Linear(64, len(LOOK_CLASSES)),
         )
         axis = torch.linspace(-1, 1, LOOK_PX)
         distance = (axis[:, None] ** 2 + axis[None, :] ** 2).sqrt()
         self.register_buffer("where", torch.exp(-((distance / 0.2) ** 2))[None, None], persistent=False)
 
-    def forward(self, planes: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, planes: Tensor, ck_spread: Tensor) -> tuple[Tensor, Tensor]:
         """Masks and calls; see the class for shapes.
 
         Raises
@@ -144,15 +156,55 @@ class Look(nn.Module):
         """
         if planes.shape[2:] != (LOOK_PX, LOOK_PX):
             raise ValueError(f"a crop must be {LOOK_PX} x {LOOK_PX} px, got {tuple(planes.shape[2:])}")
-        marked = torch.cat([planes, self.where.expand(planes.shape[0], -1, -1, -1)], dim=1)
+        unit = _SPREADS * ck_spread[:, None, None, None] + _SPREAD_FLOOR
+        relative = (planes[:, 1:2] / unit).clamp(*_RELATIVE_RANGE)
+        marked = torch.cat([planes, relative, self.where.expand(planes.shape[0], -1, -1, -1)], dim=1)
         at_1um = self.stem(marked)
         at_2um = self.down1(at_1um)
         at_4um = self.down2(at_2um)
         at_8um = self.down3(at_4um)
         middle = self.up1(self.up2(at_8um, at_4um), at_2um)
         masks = functional.pixel_shuffle(self.masks(self.up0(middle, at_1um)), 2)
-        # the call rests on the object itself (features under its own mask), on its surroundings and on the centre
+        # the call rests on the object itself (features under its own mask, and what is measured under it), on its
+        # surroundings and on the centre
         weight = functional.avg_pool2d(masks[:, :1].sigmoid(), 4)
         under = (middle * weight).sum((2, 3)) / (weight.sum((2, 3)) + 1.0)
-        evidence = torch.cat([at_8um.mean((2, 3)), at_8um[:, :, 3:5, 3:5].mean((2, 3)), under], dim=1)
-        return masks, self.calls(evidence)
+        seen = [at_8um.mean((2, 3)), at_8um[:, :, 3:5, 3:5].mean((2, 3)), under, _measured(marked, masks.detach())]
+        return masks, self.calls(torch.cat(seen, dim=1))
+
+
+def _measured(marked: Tensor, masks: Tensor) -> Tensor:
+    """Measure what a reader weighs (Borgen 1999): sizes, strength and evenness of stain, stain over the nucleus.
+
+    Shape
+    -----
+    marked : (N, 5, 128, 128), planes, relative cytokeratin and the mark of the middle
+    masks : (N, 2, 128, 128) logits
+    returns : (N, 10), all of about the size of 1
+    """
+    nuclear, ck, rest, relative = functional.avg_pool2d(marked[:, :4], 4).unbind(1)  # 2 µm pixels: sizes need no finer
+    cell, nucleus = functional.avg_pool2d(masks.sigmoid(), 4).unbind(1)
+    around = functional.max_pool2d(cell[:, None], 3, 1, 1)[:, 0] - cell
+
+    def mean(plane: Tensor, weight: Tensor) -> Tensor:
+        return (plane * weight).sum((1, 2)) / (weight.sum((1, 2)) + 0.5)
+
+    pixel_um2 = (4 * LOOK_MPP_UM) ** 2
+    cell_um2, nucleus_um2 = (part.sum((1, 2)) * pixel_um2 for part in (cell, nucleus))
+    strength = mean(ck, cell)
+    uneven = (mean((ck - strength[:, None, None]).square(), cell) + 1e-6).sqrt()
+    return torch.stack(
+        [
+            torch.log((cell_um2 + 10) / _CELL_UM2),
+            torch.log((nucleus_um2 + 5) / _NUCLEUS_UM2),
+            nucleus_um2 / (cell_um2 + 10),
+            strength,
+            mean(relative, cell),
+            mean(relative, nucleus),
+            uneven / (strength.abs() + 0.1),
+            strength - mean(ck, around),
+            mean(nuclear, nucleus),
+            mean(rest, cell),
+        ],
+        dim=1,
+    )

@@ -22,15 +22,15 @@ def worth_all_sides(calls: torch.Tensor) -> torch.Tensor:
     return calls.softmax(1)[:, LOOK_CLASSES.index("tumour")] >= CLOSER
 
 
-def look_from_all_sides(look: Look, crop: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def look_from_all_sides(look: Look, crop: torch.Tensor, ck_spread: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Look at one crop eight times, turned and mirrored, in one batch of eight.
 
     Shape
     -----
-    crop : (3, S, S) float32
+    crop : (3, S, S) float32; ck_spread : () float32
     returns : mask probabilities (2, S, S) and call logits (4,), each the mean over the eight
     """
-    masks, calls = look(torch.stack([_laid(crop, way) for way in range(8)]))
+    masks, calls = look(torch.stack([_laid(crop, way) for way in range(8)]), ck_spread.expand(8))
     probability = masks.sigmoid()
     upright = torch.stack([_raised(probability[way], way) for way in range(8)])
     return upright.mean(0), calls.mean(0)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from dtcseg.network.model import Look, Screen
 
-ARCHITECTURE = "dtcseg-cascade-1"
+ARCHITECTURE = "dtcseg-cascade-2"
 _CARD_KEY = "dtcseg_card"
 _MAX_HEADER_BYTES = 1 << 24
 

@@ -74,6 +74,8 @@ class BrightfieldProfile:
     ck_background : float
         OD on the cytokeratin plane that this slide's ordinary cells show (chromogen that sticks, pink cytoplasm); it is
         taken off the plane.
+    ck_spread : float
+        How far the cytokeratin of this slide's ordinary cells goes above their middle (90th less 50th percentile, OD).
     """
 
     stain: Stain
@@ -84,6 +86,7 @@ class BrightfieldProfile:
     nuclear_scale: float
     estimated: bool
     ck_background: float = 0.0
+    ck_spread: float = 0.0
 
     def to_json(self) -> dict[str, object]:
         """Return the profile as plain JSON values."""
@@ -95,6 +98,7 @@ class BrightfieldProfile:
             "nuclear_scale": self.nuclear_scale,
             "chromogen_estimated": self.estimated,
             "ck_background": self.ck_background,
+            "ck_spread": self.ck_spread,
         }
 
     def planes(self, pixels: npt.NDArray[np.uint8]) -> FloatArray:
@@ -175,7 +179,7 @@ def estimate_brightfield(
     chromogen = start if vector is None else _purer(vector, start, hematoxylin)
     if _angle_deg(chromogen, hematoxylin) < _MIN_ANGLE_DEG:
         vector, chromogen = None, start
-    hematoxylin, background = _zero_cytokeratin(density, hematoxylin, chromogen)
+    hematoxylin, background, spread = _zero_cytokeratin(density, hematoxylin, chromogen)
     return BrightfieldProfile(
         stain=known or ASSUMED,
         stain_source=stain_source if stain is not None else ("image" if chosen else "assumed"),
@@ -185,6 +189,7 @@ def estimate_brightfield(
         nuclear_scale=_nuclear_scale(density, hematoxylin, chromogen),
         estimated=vector is not None,
         ck_background=background,
+        ck_spread=spread,
     )
 
 
@@ -314,14 +319,16 @@ def _dark_blue(density: FloatArray) -> FloatArray | None:
     return cast("FloatArray", strong[blue][length[blue] >= np.percentile(length[blue], 60)])
 
 
-def _zero_cytokeratin(density: FloatArray, hematoxylin: Vector, chromogen: Vector) -> tuple[Vector, float]:
+def _zero_cytokeratin(density: FloatArray, hematoxylin: Vector, chromogen: Vector) -> tuple[Vector, float, float]:
     """Turn the hematoxylin vector until dark nuclei hold no more cytokeratin than pale ones; then what all cells hold.
+
+    Returns the vector, the cells' own cytokeratin (upper quartile) and how far it spreads (90th less 50th percentile).
 
     Medians over pixels that ordinary cells make up by far, so that a few positive cells change nothing.
     """
     cells = density[np.linalg.norm(density, axis=1) > _MIN_OD]
     if len(cells) < _ENOUGH_PX or _angle_deg(hematoxylin, chromogen) < _MIN_ANGLE_DEG:
-        return hematoxylin, 0.0
+        return hematoxylin, 0.0, 0.0
     unmix = unmixing_matrix(hematoxylin, chromogen)
     nuclear, ck = cells @ unmix[:, 0], cells @ unmix[:, 1]
     low, high = np.percentile(nuclear, (30, 90))
@@ -333,8 +340,9 @@ def _zero_cytokeratin(density: FloatArray, hematoxylin: Vector, chromogen: Vecto
     if _angle_deg(_rounded(turned), chromogen) >= _MIN_ANGLE_DEG:
         hematoxylin = _rounded(turned)
         ck = cells @ unmixing_matrix(hematoxylin, chromogen)[:, 1]
-    background = float(np.clip(np.percentile(ck, 75) - _OWN_CK, 0.0, _MOST_BACKGROUND))
-    return hematoxylin, round(background, 4)
+    middle, upper, high = (float(v) for v in np.percentile(ck, (50, 75, 90)))
+    background = float(np.clip(upper - _OWN_CK, 0.0, _MOST_BACKGROUND))
+    return hematoxylin, round(background, 4), round(high - middle, 4)
 
 
 def _patch_direction(density: FloatArray, hematoxylin: Vector, stain: Stain | None) -> npt.NDArray[np.float64] | None:

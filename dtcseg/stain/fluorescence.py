@@ -45,6 +45,9 @@ class FluorescenceProfile:
         Index of the nuclear, cytokeratin and leukocyte channel; -1 where there is none.
     offsets, scales : tuple of float
         Plane = (grey level - offset) * scale, for each of the three.
+    ck_spread : float
+        How far the cytokeratin signal over this slide's nuclei goes above its middle (90th less 50th percentile), on
+        the plane.
     """
 
     channels: tuple[int, int, int]
@@ -52,6 +55,7 @@ class FluorescenceProfile:
     scales: tuple[float, float, float]
     stain: Literal["if"] = "if"
     stain_source: str = "image"
+    ck_spread: float = 0.0
 
     def to_json(self) -> dict[str, object]:
         """Return the profile as plain JSON values."""
@@ -60,6 +64,7 @@ class FluorescenceProfile:
             "channels": list(self.channels),
             "offsets": list(self.offsets),
             "scales": list(self.scales),
+            "ck_spread": self.ck_spread,
         }
 
     def planes(self, pixels: PixelArray) -> FloatArray:
@@ -104,7 +109,7 @@ def estimate_fluorescence(
     clear = nuclear[nuclear > background + _CLEAR_SPANS * max(span, 0.5)]
     bright = float(np.percentile(clear if clear.size >= _ENOUGH_PX else nuclear, _BRIGHT)) - background
     inside = nuclear > background + max(0.25 * bright, 4 * span)
-    offsets, scales = [], []
+    offsets, scales, spread = [], [], 0.0
     for role in _ORDER:
         if role not in roles:
             offsets.append(0.0)
@@ -118,6 +123,7 @@ def estimate_fluorescence(
         if role == "cytokeratin":
             own = float(np.percentile(cells, 75)) - level if cells.size else 0.0
             scale = _LEUKOCYTE_CK / max(own, least)
+            spread = scale * float(np.subtract(*np.percentile(cells, (90, 50)))) if cells.size else 0.0
         else:
             typical = float(np.percentile(cells, 60 if role == "nuclear" else 90)) - level if cells.size else 0.0
             scale = _TYPICAL_NUCLEAR / max(typical, 4 * least)
@@ -129,6 +135,7 @@ def estimate_fluorescence(
         offsets=(offsets[0], offsets[1], offsets[2]),
         scales=(scales[0], scales[1], scales[2]),
         stain_source=stain_source,
+        ck_spread=round(spread, 4),
     )
 
 

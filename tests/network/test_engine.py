@@ -27,14 +27,14 @@ def test_batches_give_the_same_bits(info):
     together = engine.screen(planes)
     assert all(torch.equal(engine.screen(planes[i : i + 1])[0], together[i]) for i in range(5))
     crops = RNG.normal(size=(19, 3, LOOK_PX, LOOK_PX)).astype(np.float32)
-    masks, calls = engine.look(crops)
+    masks, calls = engine.look(crops, 0.03)
     assert masks.shape == (19, 2, LOOK_PX, LOOK_PX)
     np.testing.assert_allclose(calls.sum(1), 1, atol=1e-5)
     for part in (slice(0, 1), slice(7, 12)):
-        got = engine.look(crops[part])
+        got = engine.look(crops[part], 0.03)
         np.testing.assert_array_equal(got[0], masks[part])
         np.testing.assert_array_equal(got[1], calls[part])
-    assert engine.look(crops[:0])[1].shape == (0, 4)
+    assert engine.look(crops[:0], 0.03)[1].shape == (0, 4)
 
 
 def test_out_of_memory_halves_the_batch(info):
@@ -86,5 +86,5 @@ def test_gpu_agrees_with_the_cpu(info):
     crops = RNG.normal(size=(19, 3, LOOK_PX, LOOK_PX)).astype(np.float32)
     cpu, gpu = Engine(info, "cpu"), Engine(info, "cuda")
     torch.testing.assert_close(gpu.screen(planes), cpu.screen(planes), atol=0.05, rtol=0.05)
-    for got, want in zip(gpu.look(crops), cpu.look(crops), strict=True):
+    for got, want in zip(gpu.look(crops, 0.03), cpu.look(crops, 0.03), strict=True):
         np.testing.assert_allclose(got, want, atol=2e-3)

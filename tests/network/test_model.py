@@ -116,17 +116,28 @@ def test_look_gives_masks_and_calls():
     torch.manual_seed(0)
     look = Look().eval()
     with torch.inference_mode():
-        masks, calls = look(torch.randn(2, 3, LOOK_PX, LOOK_PX))
+        masks, calls = look(torch.randn(2, 3, LOOK_PX, LOOK_PX), torch.zeros(2))
     assert masks.shape == (2, 2, LOOK_PX, LOOK_PX)
     assert calls.shape == (2, 4)
     with pytest.raises(ValueError, match="128 x 128"):
-        look(torch.randn(1, 3, 64, 64))
+        look(torch.randn(1, 3, 64, 64), torch.zeros(1))
+
+
+def test_a_look_weighs_cytokeratin_against_the_slides_own_cells():
+    """The same crop is another matter on a slide whose ordinary cells hold as much."""
+    torch.manual_seed(0)
+    look = Look().eval()
+    crop = torch.full((1, 3, LOOK_PX, LOOK_PX), 0.2)
+    with torch.inference_mode():
+        clean, sticky = (look(crop, torch.tensor([spread]))[1] for spread in (0.01, 0.2))
+    assert (clean - sticky).abs().max() > 1e-4
 
 
 def test_both_networks_learn(screen):
     """Every weight gets a gradient."""
-    for network, x in ((Screen(), planes(64, 64)), (Look(), planes(LOOK_PX, LOOK_PX).expand(2, -1, -1, -1))):
-        out = network(x)
+    crops = planes(LOOK_PX, LOOK_PX).expand(2, -1, -1, -1)
+    for network, inputs in ((Screen(), (planes(64, 64),)), (Look(), (crops, torch.full((2,), 0.03)))):
+        out = network(*inputs)
         total = out.square().mean() if isinstance(out, torch.Tensor) else sum(o.square().mean() for o in out)
         total.backward()
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())

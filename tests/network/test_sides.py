@@ -9,6 +9,8 @@ from dtcseg.network.model import LOOK_PX, Screen
 from dtcseg.network.sides import look_from_all_sides, worth_all_sides
 from dtcseg.network.weights import ARCHITECTURE, Card, load, resolve, save
 
+SPREAD = torch.tensor(0.03)
+
 
 @pytest.fixture
 def look():
@@ -27,16 +29,16 @@ def crop():
 
 def test_a_turned_or_mirrored_crop_has_the_same_calls_and_turned_masks(look, crop):
     with torch.inference_mode():
-        masks, calls = look_from_all_sides(look, crop)
+        masks, calls = look_from_all_sides(look, crop, SPREAD)
         for turned, back in (
             (torch.rot90(crop, 1, (1, 2)), lambda m: torch.rot90(m, -1, (1, 2))),
             (torch.flip(crop, (2,)), lambda m: torch.flip(m, (2,))),
             (torch.flip(crop, (1,)), lambda m: torch.flip(m, (1,))),
         ):
-            other_masks, other_calls = look_from_all_sides(look, turned)
+            other_masks, other_calls = look_from_all_sides(look, turned, SPREAD)
             torch.testing.assert_close(other_calls, calls, atol=1e-5, rtol=0)
             torch.testing.assert_close(back(other_masks), masks, atol=1e-5, rtol=0)
-            single = look(turned[None])[1][0] - look(crop[None])[1][0]
+            single = look(turned[None], SPREAD[None])[1][0] - look(crop[None], SPREAD[None])[1][0]
             assert single.abs().max() > 1e-3  # one look does care
 
 
@@ -45,12 +47,12 @@ def test_only_what_might_be_a_tumour_cell_is_looked_at_again(tmp_path, look, cro
     save(tmp_path / "w.safetensors", Screen(), look, Card("test", ARCHITECTURE, 0.5, 0.5, 0.5, 1.0, 0.01))
     engine = Engine(resolve(str(tmp_path / "w.safetensors")), "cpu")
     crops = torch.stack([crop] * 3).numpy()
-    _, all_sides = engine.look(crops)
+    _, all_sides = engine.look(crops, float(SPREAD))
     with torch.inference_mode():
-        want = look_from_all_sides(look, crop)[1].softmax(0)
-        assert worth_all_sides(look(crop[None])[1]).all()
+        want = look_from_all_sides(look, crop, SPREAD)[1].softmax(0)
+        assert worth_all_sides(look(crop[None], SPREAD[None])[1]).all()
     np.testing.assert_allclose(all_sides, want.numpy()[None].repeat(3, 0), atol=1e-4)
     monkeypatch.setattr("dtcseg.network.sides.CLOSER", 1.1)
     with torch.inference_mode():
-        once = look(crop[None])[1][0].softmax(0)
-    np.testing.assert_allclose(engine.look(crops)[1], once.numpy()[None].repeat(3, 0), atol=1e-4)
+        once = look(crop[None], SPREAD[None])[1][0].softmax(0)
+    np.testing.assert_allclose(engine.look(crops, float(SPREAD))[1], once.numpy()[None].repeat(3, 0), atol=1e-4)

@@ -114,6 +114,21 @@ def test_ordinary_cells_set_the_zero_of_cytokeratin(stain):
     )
 
 
+def test_the_spread_of_ordinary_cytokeratin_is_told():
+    """More where chromogen sticks to some cells more than to others; the same with a few positive cells among them."""
+    rng = np.random.default_rng(7)
+    vectors = [HEMATOXYLIN, CHROMOGENS["dab"]]
+    nuclear = np.abs(rng.normal(0.5, 0.2, 6000))
+    spreads = []
+    for sticking in (rng.normal(0.08, 0.01, 6000), np.abs(rng.normal(0.0, 0.12, 6000))):
+        sample = rgb(np.stack([nuclear, sticking], 1), vectors)
+        spreads.append(estimate_brightfield(sample, [], WHITE, "dab", "flag").ck_spread)
+        few = np.concatenate([sample, rgb([[0.4, 0.9]] * 60, vectors)])
+        assert estimate_brightfield(few, [], WHITE, "dab", "flag").ck_spread == pytest.approx(spreads[-1], abs=0.01)
+    assert spreads[0] < 0.03
+    assert 0.08 < spreads[1] < 0.16
+
+
 def test_a_slide_full_of_positive_cells_keeps_them():
     sample = rgb(RNG.uniform(0.2, 0.8, (6000, 2)), [HEMATOXYLIN, CHROMOGENS["dab"]])
     profile = estimate_brightfield(sample, [], WHITE, "dab", "flag")

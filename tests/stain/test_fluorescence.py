@@ -31,6 +31,16 @@ def test_exposure_does_not_matter(gain, offset):
     assert planes[1].max() > 0.6
 
 
+def test_the_spread_of_the_leukocytes_own_signal_is_told():
+    """On the plane, so that exposure does not matter; more where they differ more."""
+    even = [estimate_fluorescence(field(gain, 100, positive=40), ROLES).ck_spread for gain in (1.0, 8.0)]
+    assert even[0] == pytest.approx(even[1], abs=0.004)
+    uneven = field(1.0, 100).astype(np.int64)
+    bright = uneven[:, 0] > 600
+    uneven[bright, 1] += np.random.default_rng(2).exponential(40, bright.sum()).astype(np.int64)
+    assert estimate_fluorescence(uneven.astype(np.uint16), ROLES).ck_spread > 2 * even[0]
+
+
 def test_a_negative_slide_is_not_blown_up():
     pixels = field(1.0, 100, positive=0)
     assert estimate_fluorescence(pixels, ROLES).planes(pixels[None])[1].max() < 0.15

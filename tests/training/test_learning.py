@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from dtcseg_training.calibrate import calibrate
-from dtcseg_training.fields import LOOK_MARGIN_PX, make_lesson
+from dtcseg_training.fields import LOOK_MARGIN_PX, ArraySlide, centres_of, make_lesson
 from dtcseg_training.fit import FitSettings, centre_loss, fit_look, fit_screen, screen_example
 from dtcseg_training.lessons import load_lessons, make_lessons
 from dtcseg_training.mine import mine_lesson
+from dtcseg_training.simulate import draw_spec, render_field
 from dtcseg_training.state import FitState
 from dtcseg_training.targets import centre_map
 from dtcseg_training.train import Plan, train
@@ -17,6 +18,7 @@ from dtcseg_training.train import Plan, train
 from dtcseg.errors import UsageError
 from dtcseg.network.model import LOOK_CLASSES, Look, Screen
 from dtcseg.network.weights import ARCHITECTURE, Card, load, resolve, save
+from dtcseg.working import plan_grid
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +76,42 @@ def test_centre_map_and_its_loss():
     assert centre_loss(good, target) < 0.1 * centre_loss(bad, target)
 
 
-def test_targets_stay_on_their_cells_however_they_are_zoomed(lessons):
+def test_nuclei_that_the_border_cuts_have_their_centre_in_what_is_seen_of_them():
+    rng = np.random.default_rng(12)
+    field = render_field(draw_spec(rng, stain="dab", mpp_um=0.5, size_px=(300, 300)), rng)
+    labels = np.zeros((300, 300), np.int32)
+    whole = next(i for i, c in enumerate(field.cells) if c.nucleated and min(c.x_px, c.y_px, 260) > 40)
+    others = tuple(replace(c, nucleated=False) for c in field.cells)
+    cells = (*others[:whole], field.cells[whole], *others[whole + 1 :])
+    labels[100:120, :8] = whole + 1  # the nucleus of that cell, cut by the left border
+    labels[:6, 200:216] = -1  # one whose true centre lies above the field
+    labels[299:, 50:53] = -1  # a sliver
+    cut = replace(field, cells=cells, nucleus_labels=labels)
+    slide = ArraySlide(field.image, 0.5, field.channels)
+    nuclei, _, _ = centres_of(cut, plan_grid(slide, 0.5, 0.5))
+    np.testing.assert_allclose(nuclei, [(3.5, 109.5), (207.5, 2.5)], atol=0.01)
+
+
+def test_an_example_has_glass_around_the_field_and_asks_nothing_at_a_cut(lessons, monkeypatch):
+    planes, target = screen_example(lessons[1], None)
+    assert planes.shape == target.shape == (3, 272, 272)
+    assert not planes[:, :4].any()
+    assert target.min() >= 0
+    monkeypatch.setattr("dtcseg_training.fit._resized", lambda p, _: np.kron(p, np.ones((1, 2, 2), np.float32)))
+    monkeypatch.setattr("dtcseg_training.fit._ZOOMED", 1.0)
+    told = [screen_example(lessons[1], np.random.default_rng(i))[1] for i in range(6)]
+    assert any((t < 0).any() for t in told)
+    for t in told:
+        assert (t[:, 10:-10, 10:-10] >= 0).all()
+    logits = torch.full((1, 3, 272, 272), -4.0)
+    sure = torch.where(torch.from_numpy(told[0])[None] < 0, 9.0, logits)  # false centres where nothing is asked
+    asked = torch.from_numpy(told[0])[None]
+    torch.testing.assert_close(centre_loss(sure, asked), centre_loss(logits, asked))
+
+
+def test_targets_stay_on_their_cells_however_they_are_zoomed(lessons, monkeypatch):
     """Bright pixels where the centres are: under every centre of an example there still is one."""
+    monkeypatch.setattr("dtcseg_training.fit._FAINT", 0.0)
     lesson = lessons[0]
     inner = ((lesson.nuclei > 8) & (lesson.nuclei < 250)).all(1)
     apart = [c for c in lesson.nuclei[inner] if (np.hypot(*(lesson.nuclei - c).T) < 12).sum() == 1]
@@ -85,7 +121,7 @@ def test_targets_stay_on_their_cells_however_they_are_zoomed(lessons):
     dotted = replace(lesson, planes=planes, nuclei=np.round(apart).astype(np.float32))
     rng = np.random.default_rng(3)
     spacings = set()
-    for _ in range(12):
+    for _ in range(30):
         seen, target = screen_example(dotted, rng)
         rows, columns = np.nonzero(target[0] == 1)
         assert len(rows) > 5
@@ -150,10 +186,10 @@ def test_weights_are_made_by_one_command(tmp_path, monkeypatch):
         screen_epochs=1,
         look_epochs=1,
         mined_epochs=1,
-        start="dtcseg-1",
+        start="dtcseg-2",
     )
     info = train(tmp_path / "new.safetensors", tmp_path / "work", plan)
-    assert info.card.parent == resolve("dtcseg-1").sha256
+    assert info.card.parent == resolve("dtcseg-2").sha256
     assert 0.01 <= info.card.candidate_threshold <= 0.4
     load(info)
     monkeypatch.setattr("dtcseg_training.train.fit_look", lambda *_, **__: pytest.fail("fitted again"))

@@ -199,10 +199,11 @@ def _calls(look: Look, lessons: Sequence[Lesson]) -> tuple[float, dict[str, obje
         for start in range(0, len(lesson.calls), 16):
             with torch.inference_mode():
                 crops = torch.from_numpy(lesson.crops[start : start + 16][window].astype(np.float32))
-                mask_logits, calls = look(crops)
+                spreads = torch.from_numpy(lesson.spreads[start : start + 16])
+                mask_logits, calls = look(crops, spreads)
                 masks = mask_logits.sigmoid()
                 for i in torch.nonzero(worth_all_sides(calls))[:, 0].tolist():
-                    masks[i], calls[i] = look_from_all_sides(look, crops[i])
+                    masks[i], calls[i] = look_from_all_sides(look, crops[i], spreads[i])
             logits.append(calls)
             got, want = masks.numpy()[:, 0] > 0.5, lesson.masks[start : start + 16][window][:, 0]
             union = (got | want).sum((1, 2))

@@ -22,12 +22,13 @@ from dtcseg_training.simulate.spec import FieldSpec, Vector, draw_spec
 from dtcseg_training.simulate.study import COVERED, PER_MILLION, Entry, draw_counts, write_slides_csv
 from dtcseg_training.simulate.truth import truth_paths
 
-CELLS = {"own": 50_000, "shifted": 20_000, "mimics": 50_000}
-"""Most nucleated cells a slide, about: 40 slides of each family hold two million."""
+CELLS = {"own": 75_000, "shifted": 25_000, "mimics": 50_000}
+"""Most nucleated cells a slide, about (less where cells are sparse): 120 slides hold two million."""
 _TUMOUR_FACTOR = 48
 """Tumour cells for each one of an ordinary slide, so that the families hold more than 400; mimics and dirt stay as
 common as they are."""
-_SEED = 7_000_000
+_SEED = 8_000_000
+"""Anew whenever slides of the seed before were looked at while weights were made."""
 _MPP_UM = ((0.25, 0.35, 0.5, 0.65, 0.85), (0.05, 0.15, 0.5, 0.2, 0.1))
 _SHIFTED_MPP_UM = ((0.2, 0.5, 0.95, 1.1), (0.1, 0.3, 0.3, 0.3))
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 from skimage.draw import polygon2mask
 
 from dtcseg.network.model import LOOK_CLASSES, LOOK_MPP_UM, LOOK_PX, SCREEN_MPP_UM
-from dtcseg.screen import Profile, read_planes
+from dtcseg.screen import SlideProfile, read_planes
 from dtcseg.slide import Level, Resolution, Slide
 from dtcseg.stain.brightfield import (
     CHROMOGENS,
@@ -30,13 +31,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dtcseg.slide._base import PixelArray
+    from dtcseg_training.simulate.spec import FieldSpec
 
 LOOK_MARGIN_PX = 12
 """Prepared crops are larger by this on each side: the centre that the screen finds is never exact."""
 _USUAL_ERROR, _LARGE_ERROR = 0.008, 0.035
 """Errors of the parts of an estimated stain vector: about what is seen on simulated slides, and what might happen."""
+_SPREAD_ERROR = 0.15
+"""Standard deviation of the logarithm of an estimated `ck_spread`: a slide tells it by other cells than the field's."""
 _PLACES = 24
 _FIELD_UM = 264
+_STICKY, _PLAIN = 0.2, 0.12
+"""Shares of the fields whose every cell holds chromogen (slides that fail as a whole are such), and of fields whose
+cells have smooth nuclei and round contours, as in pictures of low contrast."""
+_LEAST_SEEN_UM2 = 4.0
+"""Less of a nucleus that the border cuts is nothing anybody would count."""
 _DIRTY = 5.0
 """A fifth of the fields hold as many times the usual dirt: what lies over an ordinary cell is the worst of mimics."""
 
@@ -90,6 +99,8 @@ class Lesson:
         Cell and nucleus of the object in the middle.
     calls : (M,) int64
         Index into `LOOK_CLASSES`.
+    spreads : (M,) float32
+        `ck_spread` of the profile that each crop was seen with.
     """
 
     planes: npt.NDArray[np.float16]
@@ -99,6 +110,11 @@ class Lesson:
     crops: npt.NDArray[np.float16]
     masks: npt.NDArray[np.bool_]
     calls: npt.NDArray[np.int64]
+    spreads: npt.NDArray[np.float32]
+
+
+Crops = tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_], npt.NDArray[np.int64], npt.NDArray[np.float32]]
+"""Crops, masks, calls and spreads, as in `Lesson`."""
 
 
 def draw_profile(
@@ -107,7 +123,7 @@ def draw_profile(
     mpp_um: float,
     rng: np.random.Generator,
     positive: npt.NDArray[np.bool_] | None = None,
-) -> Profile:
+) -> SlideProfile:
     """Draw a profile as scoring might estimate it: from the field or with the start vectors, never exact.
 
     Parameters
@@ -122,14 +138,20 @@ def draw_profile(
     """
     ordinary = np.ones(image.shape[:2], bool) if positive is None else ~positive
     if channels != ("R", "G", "B"):
-        return _fluorescence_profile(image[::2, ::2][ordinary[::2, ::2]], rng)
+        step = max(round(1.0 / mpp_um), 1)
+        coarse = _box_mean(image, step)
+        inside = ordinary[step // 2 :: step, step // 2 :: step][: coarse.shape[0], : coarse.shape[1]]
+        return _fluorescence_profile(coarse[inside], rng)
     pixels = cast("npt.NDArray[np.uint8]", image)
     flat = pixels.reshape(-1, 3)
     high = np.percentile(flat[:: max(flat.shape[0] // 20000, 1)], 97, axis=0) * rng.normal(1, 0.01, 3)
     white: Vector = (float(high[0]), float(high[1]), float(high[2]))
     step = max(round(1.0 / mpp_um), 1)
-    sample = pixels[::step, ::step][ordinary[::step, ::step]]
-    small = pixels[:: 4 * step, :: 4 * step]
+    coarse = cast(
+        "npt.NDArray[np.uint8]", _box_mean(pixels, step)
+    )  # as scoring reads it: the noise of single pixels is no spread of stain
+    sample = coarse[ordinary[step // 2 :: step, step // 2 :: step][: coarse.shape[0], : coarse.shape[1]]]
+    small = coarse[::4, ::4]
     places = chromogen_places(
         small,
         np.ones(small.shape[:2], bool),
@@ -159,7 +181,17 @@ def draw_profile(
         nuclear_scale=profile.nuclear_scale * float(np.exp(rng.normal(0, 0.12))),
         estimated=False,
         ck_background=max(profile.ck_background + float(rng.normal(0, error)), 0.0),
+        ck_spread=profile.ck_spread * float(np.exp(rng.normal(0, _SPREAD_ERROR))),
     )
+
+
+def _box_mean(image: PixelArray, step: int) -> PixelArray:
+    """Means of `step` x `step` pixels, rounded to the dtype; what is left at the right and lower end falls away."""
+    if step == 1:
+        return image
+    height, width = (side // step for side in image.shape[:2])
+    parts = image[: height * step, : width * step].reshape(height, step, width, step, image.shape[2])
+    return cast("PixelArray", np.round(parts.mean(axis=(1, 3))).astype(image.dtype))
 
 
 def _fluorescence_profile(sample: PixelArray, rng: np.random.Generator) -> FluorescenceProfile:
@@ -174,6 +206,7 @@ def _fluorescence_profile(sample: PixelArray, rng: np.random.Generator) -> Fluor
             profile.scales[1] * float(jitter[1]),
             profile.scales[2] * float(jitter[2]) * marker,
         ),
+        ck_spread=profile.ck_spread * float(jitter[1] * np.exp(rng.normal(0, _SPREAD_ERROR))),
     )
 
 
@@ -184,12 +217,12 @@ def _turned(vector: Vector, error: float, rng: np.random.Generator) -> Vector:
     return r, g, b
 
 
-def as_it_is(profile: Profile) -> Profile:
+def as_it_is(profile: SlideProfile) -> SlideProfile:
     """Take a drawn profile as it is; `ablation` puts something else here."""
     return profile
 
 
-def make_lesson(seed: int, index: int, seen_as: Callable[[Profile], Profile] = as_it_is) -> Lesson:
+def make_lesson(seed: int, index: int, seen_as: Callable[[SlideProfile], SlideProfile] = as_it_is) -> Lesson:
     """Render field `index` of a data set and prepare it; the same numbers give the same lesson."""
     rng = np.random.default_rng([seed, index])
     return field_lesson(draw_field(rng), rng, seen_as)
@@ -201,12 +234,36 @@ def draw_field(rng: np.random.Generator) -> Field:
     side = round(_FIELD_UM / mpp_um)
     dirt = _DIRTY if rng.random() < 0.2 else 1.0
     spec = draw_spec(rng, mpp_um=mpp_um, size_px=(side, side), enriched=bool(rng.random() < 0.65), dirt=dirt)
+    spec = _unusual(rng, spec)
     if rng.random() < 0.6:  # rare things are what there is most to learn about
         spec = replace(spec, counts=tuple((kind, 2 * number) for kind, number in spec.counts))
     return render_field(spec, rng)
 
 
-def field_lesson(field: Field, rng: np.random.Generator, seen_as: Callable[[Profile], Profile] = as_it_is) -> Lesson:
+def _unusual(rng: np.random.Generator, spec: FieldSpec) -> FieldSpec:
+    """Make some laboratories unlike the others: chromogen that sticks to every cell, or cells without any texture."""
+    if rng.random() < _STICKY:
+        spec = replace(
+            spec,
+            staining=replace(spec.staining, cytoplasm_ck_od=float(rng.uniform(0.03, 0.12))),
+            look=replace(spec.look, cytoplasm=float(rng.uniform(0.1, 0.3))),
+        )
+    if rng.random() < _PLAIN:
+        smooth = replace(
+            spec.look,
+            chromatin=float(rng.uniform(0, 0.25)),
+            rim=float(rng.uniform(0, 0.3)),
+            dome=float(rng.uniform(0, 0.15)),
+            irregular=float(rng.uniform(0.1, 0.4)),
+            spread=float(rng.uniform(0.02, 0.12)),
+        )
+        spec = replace(spec, look=smooth)
+    return spec
+
+
+def field_lesson(
+    field: Field, rng: np.random.Generator, seen_as: Callable[[SlideProfile], SlideProfile] = as_it_is
+) -> Lesson:
     """Prepare one field: planes at both resolutions, targets in the same pixels."""
     slide = ArraySlide(field.image, field.mpp_um, field.channels)
     profile = seen_as(draw_profile(field.image, field.channels, field.mpp_um, rng, field.ck_labels > 0))
@@ -214,7 +271,8 @@ def field_lesson(field: Field, rng: np.random.Generator, seen_as: Callable[[Prof
     grid = plan_grid(slide, field.mpp_um * zoom, SCREEN_MPP_UM)
     planes = read_planes(slide, grid, profile, 0, 0, grid.width_px, grid.height_px)
     nuclei, tumour, other = centres_of(field, grid)
-    crops, masks, calls = object_crops(field, slide, profile, plan_grid(slide, field.mpp_um * zoom, LOOK_MPP_UM), rng)
+    close = plan_grid(slide, field.mpp_um * zoom, LOOK_MPP_UM)
+    crops, masks, calls, spreads = object_crops(field, slide, profile, close, rng)
     return Lesson(
         planes=planes.astype(np.float16),
         nuclei=nuclei,
@@ -223,21 +281,45 @@ def field_lesson(field: Field, rng: np.random.Generator, seen_as: Callable[[Prof
         crops=crops,
         masks=masks,
         calls=calls,
+        spreads=spreads,
     )
 
 
 def centres_of(
     field: Field, grid: WorkingGrid
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Centres (N, 2) of the nucleated cells, the tumour cells and the other CK+ objects, in working pixels."""
+    """Centres (N, 2) of the nucleated cells, the tumour cells and the other CK+ objects, in working pixels.
+
+    A nucleus that the border of the image cuts has its centre in the middle of what is seen of it, as in images that
+    people labelled; it counts also where its true centre lies outside.
+    """
+    cut, strangers = _cut_nuclei(field)
     nuclei = [
-        (c.nucleus_x_px, c.nucleus_y_px) if np.isfinite(c.nucleus_x_px) else (c.x_px, c.y_px)
-        for c in field.cells
+        cut.get(i) or ((c.nucleus_x_px, c.nucleus_y_px) if np.isfinite(c.nucleus_x_px) else (c.x_px, c.y_px))
+        for i, c in enumerate(field.cells)
         if c.nucleated
-    ]
+    ] + strangers
     tumour = [(c.x_px, c.y_px) for c in field.cells if c.call == "tumour"]
     other = [(c.x_px, c.y_px) for c in field.cells if c.call not in ("", "tumour")]
     return _to_working(nuclei, grid), _to_working(tumour, grid), _to_working(other, grid)
+
+
+def _cut_nuclei(field: Field) -> tuple[dict[int, tuple[float, float]], list[tuple[float, float]]]:
+    """Middles (x, y) of what is seen of nuclei that the border cuts: of cells of the field by index, and of others."""
+    labels = field.nucleus_labels
+    least = _LEAST_SEEN_UM2 / field.mpp_um**2
+    rim = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    own = rim[rim > 0]
+    middles = np.asarray(ndimage.center_of_mass(labels > 0, labels, own)).reshape(-1, 2)
+    areas = ndimage.sum_labels(labels > 0, labels, own)
+    cut = {
+        int(n) - 1: (float(x), float(y)) for n, (y, x), area in zip(own, middles, areas, strict=True) if area >= least
+    }
+    pieces, count = ndimage.label(labels < 0)
+    numbers = np.arange(1, count + 1)
+    middles = np.asarray(ndimage.center_of_mass(pieces > 0, pieces, numbers)).reshape(-1, 2)
+    areas = ndimage.sum_labels(pieces > 0, pieces, numbers)
+    return cut, [(float(x), float(y)) for (y, x), area in zip(middles, areas, strict=True) if area >= least]
 
 
 def _to_working(centres: list[tuple[float, float]], grid: WorkingGrid) -> npt.NDArray[np.float32]:
@@ -246,8 +328,8 @@ def _to_working(centres: list[tuple[float, float]], grid: WorkingGrid) -> npt.ND
 
 
 def object_crops(
-    field: Field, slide: Slide, profile: Profile, grid: WorkingGrid, rng: np.random.Generator
-) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    field: Field, slide: Slide, profile: SlideProfile, grid: WorkingGrid, rng: np.random.Generator
+) -> Crops:
     """Crops of every CK+ object, and of ordinary cells (called haematopoietic) and empty places (artefact)."""
     wanted: list[tuple[float, float, int, str]] = [
         (c.x_px, c.y_px, i + 1, c.call) for i, c in enumerate(field.cells) if c.call
@@ -264,25 +346,30 @@ def object_crops(
 
 
 def crops_of(
-    field: Field, slide: Slide, profile: Profile, grid: WorkingGrid, wanted: Sequence[tuple[float, float, int, str]]
-) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """Crops, masks and calls (as in `Lesson`) of places given as x, y (field pixels), label (0: none) and call."""
-    crops, masks, calls = cut_crops(slide, profile, grid, wanted)
+    field: Field,
+    slide: Slide,
+    profile: SlideProfile,
+    grid: WorkingGrid,
+    wanted: Sequence[tuple[float, float, int, str]],
+) -> Crops:
+    """Crops of places given as x, y (field pixels), label (0: none) and call."""
+    crops, masks, calls, spreads = cut_crops(slide, profile, grid, wanted)
     for mask, (x, y, label, _) in zip(masks, wanted, strict=True):
         mask[:] = _mask_crop(field, grid, *_corner(grid, x, y), mask.shape[1], label)
-    return crops, masks, calls
+    return crops, masks, calls, spreads
 
 
 def cut_crops(
-    slide: Slide, profile: Profile, grid: WorkingGrid, wanted: Sequence[tuple[float, float, int, str]]
-) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """Crops and calls as `crops_of`, with masks that are still empty."""
-    crops, masks, calls = _blank(len(wanted))
+    slide: Slide, profile: SlideProfile, grid: WorkingGrid, wanted: Sequence[tuple[float, float, int, str]]
+) -> Crops:
+    """As `crops_of`, with masks that are still empty."""
+    crops, masks, calls, spreads = _blank(len(wanted))
+    spreads[:] = profile.ck_spread
     side = crops.shape[-1]
     for i, (x, y, _, call) in enumerate(wanted):
         crops[i] = read_planes(slide, grid, profile, *_corner(grid, x, y), side, side)
         calls[i] = LOOK_CLASSES.index(call)
-    return crops, masks, calls
+    return crops, masks, calls, spreads
 
 
 def _corner(grid: WorkingGrid, x: float, y: float) -> tuple[int, int]:
@@ -291,14 +378,15 @@ def _corner(grid: WorkingGrid, x: float, y: float) -> tuple[int, int]:
     return left, top
 
 
-def no_crops() -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """Crops, masks and calls (as in `Lesson`) of nothing."""
+def no_crops() -> Crops:
+    """Crops of nothing."""
     return _blank(0)
 
 
-def _blank(count: int) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+def _blank(count: int) -> Crops:
     side = LOOK_PX + 2 * LOOK_MARGIN_PX
-    return np.zeros((count, 3, side, side), np.float16), np.zeros((count, 2, side, side), bool), np.zeros(count, int)
+    crops, masks = np.zeros((count, 3, side, side), np.float16), np.zeros((count, 2, side, side), bool)
+    return crops, masks, np.zeros(count, int), np.zeros(count, np.float32)
 
 
 def _mask_crop(field: Field, grid: WorkingGrid, left: int, top: int, side: int, label: int) -> npt.NDArray[np.bool_]:

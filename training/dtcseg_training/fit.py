@@ -32,13 +32,20 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _Network = TypeVar("_Network", bound=nn.Module)
 
-_CROP_PX = 256
+_CANVAS_PX = 272
+"""An example of the screen: a field of 264 px with empty glass around it, as the border of an image is seen."""
+_CUT_PX = 6
+"""Where a field does not fit the canvas nothing is asked this near to the cut: what lies there is not told."""
+_UNTOLD = -1.0
 _EMA = 0.998
 _MAP_WEIGHTS = (1.0, 1.0, 0.5)
 _MISS_POWERS = (2.0, 1.0, 1.0)
 """How little a false centre of low probability costs (the focal exponent), a value a map. Nuclei follow the paper; with
 its 2 a CK+ probability of 0.1 costs next to nothing, and every thirtieth ordinary cell becomes a candidate."""
 
+_FAINT, _FAINT_GAIN = 0.15, (0.35, 0.9)
+"""Share of the screen's examples whose nuclei are fainter than a profile would show them, and how much: on pale or
+shaded slides the profile finds no nuclear stain to scale by."""
 _ZOOMED, _ZOOM = 0.6, 0.26
 """Share of the screen's examples that are seen larger or smaller, and by how much (log scale, half range): nuclei of
 sections, of shrunken or of spread cells, and a pixel size that is wrong. The look must know sizes: its crops stay."""
@@ -92,14 +99,15 @@ def centre_loss(logits: Tensor, target: Tensor) -> Tensor:
 
     Shape
     -----
-    logits, target : (N, M, H, W); target in [0, 1], exactly 1 at centres
+    logits, target : (N, M, H, W); target in [0, 1], exactly 1 at centres, below 0 where nothing is asked
     returns : (M,)
     """
     probability = torch.sigmoid(logits).clamp(1e-4, 1 - 1e-4)
     centre = (target > 0.999).float()
     hit = centre * (1 - probability) ** 2 * torch.log(probability)
     power = torch.tensor(_MISS_POWERS, device=logits.device)[: logits.shape[1], None, None]
-    miss = (1 - centre) * (1 - target) ** 4 * probability**power * torch.log(1 - probability)
+    asked = (target >= 0).float()
+    miss = asked * (1 - centre) * (1 - target) ** 4 * probability**power * torch.log(1 - probability)
     return -(hit + miss).sum((0, 2, 3)) / (centre.sum((0, 2, 3)) + 8.0)
 
 
@@ -167,7 +175,8 @@ def fit_look(
         triples = [_look_example(lesson, i, rng) for lesson, i in chosen]
         crops, masks = (np.stack([t[k] for t in triples]) for k in (0, 1))
         calls = torch.tensor([t[2] for t in triples], device=settings.device)
-        got_masks, got_calls = net(_tensor(crops, settings.device))
+        spreads = torch.tensor([lesson.spreads[i] for lesson, i in chosen], device=settings.device)
+        got_masks, got_calls = net(_tensor(crops, settings.device), spreads)
         return look_loss(got_masks, got_calls, _tensor(masks, settings.device), calls)
 
     def items(of: Sequence[Lesson]) -> list[tuple[Lesson, int]]:
@@ -255,26 +264,43 @@ def _fit(
 def screen_example(
     lesson: Lesson, rng: np.random.Generator | None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Cut planes and targets (3, 256, 256) of a lesson, at random, zoomed and augmented when `rng` is given."""
+    """Planes and targets (3, 272, 272) of a lesson, zoomed and augmented when `rng` is given; see `centre_loss`."""
     planes = lesson.planes.astype(np.float32)
     zoom = 1.0
     if rng is not None and rng.random() < _ZOOMED:
         zoom = float(np.exp(rng.uniform(-_ZOOM, _ZOOM)))
         planes = _resized(planes, zoom)
+    if rng is not None and rng.random() < _FAINT:
+        planes[0] *= np.float32(rng.uniform(*_FAINT_GAIN))
     shape = (planes.shape[1], planes.shape[2])
     kinds = ((lesson.nuclei, NUCLEUS_SIGMA_PX), (lesson.tumour, CK_SIGMA_PX), (lesson.other, CK_SIGMA_PX))
     target = np.stack([centre_map(shape, ((zoom * (c + 0.5)) - 0.5).tolist(), sigma) for c, sigma in kinds])
-    short = [max(_CROP_PX - side, 0) for side in shape]
-    if any(short):
-        pad = ((0, 0), (0, short[0]), (0, short[1]))
-        planes, target = np.pad(planes, pad), np.pad(target, pad)
-    spare = [side - _CROP_PX for side in planes.shape[1:]]
-    top, left = (int(rng.integers(0, s + 1)) if rng is not None else s // 2 for s in spare)
-    window = np.s_[:, top : top + _CROP_PX, left : left + _CROP_PX]
-    planes, target = planes[window], target[window]
+    spare = [side - _CANVAS_PX for side in shape]  # more than the canvas holds, or (below 0) glass to spare
+    top, left = (_offset(s, rng) for s in spare)
+    planes, target = _placed(planes, top, left), _placed(target, top, left)
+    for axis, start, over in ((1, top, spare[0]), (2, left, spare[1])):
+        for cut, edge in ((start > 0, np.s_[:_CUT_PX]), (over > 0 and start < over, np.s_[-_CUT_PX:])):
+            if cut:
+                strip = np.moveaxis(target, axis, 0)[edge]
+                strip[strip < 1] = _UNTOLD
     if rng is not None:
         return _augment()(planes, target, rng)
-    return np.ascontiguousarray(planes), np.ascontiguousarray(target)
+    return planes, target
+
+
+def _offset(spare: int, rng: np.random.Generator | None) -> int:
+    """Where the canvas begins in a field, in pixels; below 0 where glass comes before the field."""
+    low, high = min(spare, 0), max(spare, 0)
+    return int(rng.integers(low, high + 1)) if rng is not None else spare // 2
+
+
+def _placed(values: npt.NDArray[np.float32], top: int, left: int) -> npt.NDArray[np.float32]:
+    """Lay (3, H, W) values on a canvas that begins at (top, left) of them."""
+    canvas = np.zeros((len(values), _CANVAS_PX, _CANVAS_PX), np.float32)
+    part = values[:, max(top, 0) : top + _CANVAS_PX, max(left, 0) : left + _CANVAS_PX]
+    y, x = max(-top, 0), max(-left, 0)
+    canvas[:, y : y + part.shape[1], x : x + part.shape[2]] = part
+    return canvas
 
 
 def _resized(planes: npt.NDArray[np.float32], zoom: float) -> npt.NDArray[np.float32]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-_UNUSED = {"screen": ("crops", "masks", "calls"), "look": ("planes", "nuclei", "tumour", "other")}
+_UNUSED = {"screen": ("crops", "masks", "calls", "spreads"), "look": ("planes", "nuclei", "tumour", "other")}
 
 
 def make_lessons(

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from dtcseg.network.model import Look, Screen
-    from dtcseg.screen import Profile
+    from dtcseg.screen import SlideProfile
     from dtcseg.slide import Slide
     from dtcseg.working import WorkingGrid
     from dtcseg_training.simulate import Field
@@ -46,7 +46,9 @@ _MOST = 24
 _NEAR_PX = 6.0
 
 
-def mine_lesson(seed: int, index: int, model: str, seen_as: Callable[[Profile], Profile] = as_it_is) -> Lesson:
+def mine_lesson(
+    seed: int, index: int, model: str, seen_as: Callable[[SlideProfile], SlideProfile] = as_it_is
+) -> Lesson:
     """Render a field and make a lesson whose crops are the screen's own candidates, with the truth of each.
 
     Parameters
@@ -69,12 +71,13 @@ def mine_lesson(seed: int, index: int, model: str, seen_as: Callable[[Profile], 
         truth = _truth_at(field, x, y)
         if truth is not None:
             wanted.append((x, y, *truth))
-    crops, masks, calls = crops_of(field, slide, profile, plan_grid(slide, field.mpp_um, LOOK_MPP_UM), wanted)
-    return replace(lesson, crops=crops, masks=masks, calls=calls)
+    close = plan_grid(slide, field.mpp_um, LOOK_MPP_UM)
+    crops, masks, calls, spreads = crops_of(field, slide, profile, close, wanted)
+    return replace(lesson, crops=crops, masks=masks, calls=calls, spreads=spreads)
 
 
 def mine_real_lesson(
-    seed: int, index: int, model: str, folder: Path, seen_as: Callable[[Profile], Profile] = as_it_is
+    seed: int, index: int, model: str, folder: Path, seen_as: Callable[[SlideProfile], SlideProfile] = as_it_is
 ) -> Lesson:
     """Make a lesson of what the screen takes for a candidate on a real image: none of it is a tumour cell.
 
@@ -101,17 +104,18 @@ def mine_real_lesson(
     for x, y in _candidates(model, field.slide, profile, coarse):
         near = (np.hypot(*(nuclei - (x, y)).T) <= field.nucleus_px / 2).any()
         wanted.append((x, y, 0, "haematopoietic" if near else "artefact"))
-    crops, masks, calls = cut_crops(field.slide, profile, fine, wanted)
+    crops, masks, calls, spreads = cut_crops(field.slide, profile, fine, wanted)
     inner = np.s_[:, :, LOOK_MARGIN_PX : LOOK_MARGIN_PX + LOOK_PX, LOOK_MARGIN_PX : LOOK_MARGIN_PX + LOOK_PX]
     if len(calls):
         with torch.inference_mode():
-            seen, _ = _networks(model)[1](torch.from_numpy(np.ascontiguousarray(crops[inner], np.float32)))
+            close = torch.from_numpy(np.ascontiguousarray(crops[inner], np.float32))
+            seen, _ = _networks(model)[1](close, torch.from_numpy(spreads))
         masks[inner] = seen.numpy() > 0
     nothing = np.zeros((0, 2), np.float32)
-    return Lesson(np.zeros((3, 0, 0), np.float16), nothing, nothing, nothing, crops, masks, calls)
+    return Lesson(np.zeros((3, 0, 0), np.float16), nothing, nothing, nothing, crops, masks, calls, spreads)
 
 
-def _candidates(model: str, slide: Slide, profile: Profile, grid: WorkingGrid) -> list[tuple[float, float]]:
+def _candidates(model: str, slide: Slide, profile: SlideProfile, grid: WorkingGrid) -> list[tuple[float, float]]:
     """Level-0 places of the screen's best candidates on a small slide, as scoring finds them."""
     screen, _, threshold = _networks(model)
     sides = [-(-(v + 2 * _HALO_PX) // SCREEN_STRIDE_PX) * SCREEN_STRIDE_PX for v in (grid.width_px, grid.height_px)]

@@ -11,14 +11,16 @@ from dtcseg.stain.brightfield import BrightfieldProfile
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from dtcseg.screen import Profile
+    from dtcseg.screen import SlideProfile
 
 
 class PlainRgb:
     """A profile without stains."""
 
+    ck_spread = 0.0
+
     @classmethod
-    def instead_of(cls, profile: Profile) -> Profile:
+    def instead_of(cls, profile: SlideProfile) -> SlideProfile:
         """Put a brightfield profile aside; fluorescence has no colours and stays as it is."""
         return cls() if isinstance(profile, BrightfieldProfile) else profile
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from dtcseg.screen import Profile
+    from dtcseg.screen import SlideProfile
     from dtcseg_training.real import RealField
 
 _SIDE_PX = 264
@@ -50,7 +50,7 @@ def real_lesson(
     folder: Path,
     *,
     held_out: bool = False,
-    seen_as: Callable[[Profile], Profile] = as_it_is,
+    seen_as: Callable[[SlideProfile], SlideProfile] = as_it_is,
 ) -> Lesson:
     """Fill a lesson with images that may be learned from, side by side; into half of them CK+ cells are laid.
 
@@ -81,7 +81,7 @@ def real_lesson(
             left, top, shelf = gap, top + shelf + gap, 0
     joined = {
         name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("nuclei", "tumour", "other", "crops", "masks", "calls")
+        for name in ("nuclei", "tumour", "other", "crops", "masks", "calls", "spreads")
     }
     return Lesson(planes=planes, **joined)
 
@@ -92,7 +92,9 @@ def _moved(centres: npt.NDArray[np.float32], width: int, height: int, left: int,
     return centres[inside] + np.array((left, top), np.float32)
 
 
-def _one(folder: Path, rng: np.random.Generator, held_out: bool, seen_as: Callable[[Profile], Profile]) -> Lesson:
+def _one(
+    folder: Path, rng: np.random.Generator, held_out: bool, seen_as: Callable[[SlideProfile], SlideProfile]
+) -> Lesson:
     """Prepare one image at a random zoom."""
     field, mpp_um = draw_real_field(folder, rng, _SHARES, held_out=held_out)
     profile = real_profile(field, rng)
@@ -103,16 +105,17 @@ def _one(folder: Path, rng: np.random.Generator, held_out: bool, seen_as: Callab
         profile = seen_as(draw_profile(laid.image, laid.channels, mpp_um, rng, laid.ck_labels > 0))
         grid = plan_grid(slide, mpp_um, SCREEN_MPP_UM)
         nuclei, tumour, other = centres_of(laid, grid)
-        crops, masks, calls = object_crops(laid, slide, profile, plan_grid(slide, mpp_um, LOOK_MPP_UM), rng)
+        close = plan_grid(slide, mpp_um, LOOK_MPP_UM)
+        crops, masks, calls, spreads = object_crops(laid, slide, profile, close, rng)
     else:
         slide, profile = field.slide, seen_as(profile)
         grid = plan_grid(slide, mpp_um, SCREEN_MPP_UM)
         assert field.centres is not None
         nuclei = ((field.centres + 0.5) / grid.downsample - 0.5).astype(np.float32)
         tumour = other = np.zeros((0, 2), np.float32)
-        crops, masks, calls = no_crops()
+        crops, masks, calls, spreads = no_crops()
     planes = read_planes(slide, grid, profile, 0, 0, grid.width_px, grid.height_px)
-    return Lesson(planes.astype(np.float16), nuclei, tumour, other, crops, masks, calls)
+    return Lesson(planes.astype(np.float16), nuclei, tumour, other, crops, masks, calls, spreads)
 
 
 def draw_real_field(
@@ -125,7 +128,7 @@ def draw_real_field(
     return field, _mpp_um(field) * float(np.exp(rng.uniform(-_ZOOM, _ZOOM)))
 
 
-def real_profile(field: RealField, rng: np.random.Generator) -> Profile:
+def real_profile(field: RealField, rng: np.random.Generator) -> SlideProfile:
     """Draw a profile of a real image (`draw_profile`)."""
     level = field.slide.levels[0]
     pixels = field.slide.read(0, 0, 0, level.width_px, level.height_px)
