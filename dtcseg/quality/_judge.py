@@ -193,7 +193,7 @@ def _unstained(stats: BlockStats, usable: BoolGrid, weight: FloatGrid) -> BoolGr
     level = np.nan_to_num(_spread(staining, weight))
     weak = (level < MIN_STAINING) | (level < MIN_STAIN_TO_NOISE * _around(noise, usable, 1))
     cells = np.maximum(_around(stats.pale, usable, 1), _around(stats.nuclear, usable, 1))
-    if not usable.any() or float(stats.nuclear[usable].mean()) < NO_NUCLEI:  # then a veil may be all that is left of them
+    if not usable.any() or float(stats.nuclear[usable].mean()) < NO_NUCLEI:  # a veil may be all that is left of them
         cells = np.maximum(cells, _around(stats.cover, usable, 1))
     pale = _around(stats.pale, usable, 3)
     bare = (pale >= PALE_COVER) & (_around(stats.nuclear, usable, 3) < PALE_RATIO * pale)
