@@ -29,6 +29,8 @@ CANDIDATE_NEAR_PX = 8.0
 _NUCLEUS_THRESHOLDS = tuple(float(t) for t in np.round(np.arange(0.02, 0.9, 0.005), 3))
 _MIDDLE_SDS = 3.29
 """Nine tenths of a normal distribution span as many standard deviations."""
+_INNER_PX = 12
+"""Nuclei nearer to the border of a field (half of them are cut) say nothing about a slide, which has next to no border."""
 _MANY = 40
 """Fields with fewer nuclei say little about the error of a count."""
 _LOST = 0.003
@@ -122,8 +124,10 @@ def _nucleus_threshold(found: Sequence[FloatArray], lessons: Sequence[Lesson]) -
     must not make all others count too many. The spread is that of the middle nine tenths, as a standard deviation: a
     field is a hundredth of a slide, and its worst is not a slide's.
     """
+    found = [_inner(f, lesson) for f, lesson in zip(found, lessons, strict=True)]
+    centres = [_inner(lesson.nuclei, lesson) for lesson in lessons]
     values = np.concatenate([f[:, 2] for f in found])
-    true = np.array([len(lesson.nuclei) for lesson in lessons], float)
+    true = np.array([len(c) for c in centres], float)
     many = true >= _MANY
     if not len(values):
         raise ValueError("the screen finds no nucleus at all: it has not learned enough to be calibrated")
@@ -141,8 +145,7 @@ def _nucleus_threshold(found: Sequence[FloatArray], lessons: Sequence[Lesson]) -
     middle = float(np.subtract(*np.quantile(relative, (0.95, 0.05)))) / _MIDDLE_SDS
     sd = float(np.sqrt(max(middle**2 - by_chance, 0.0)))
     matched = sum(
-        matches(f[f[:, 2] >= threshold, :2], lesson.nuclei, NUCLEUS_NEAR_PX)
-        for f, lesson in zip(found, lessons, strict=True)
+        matches(f[f[:, 2] >= threshold, :2], c, NUCLEUS_NEAR_PX) for f, c in zip(found, centres, strict=True)
     )
     return (
         round(float(threshold), 4),
@@ -153,6 +156,12 @@ def _nucleus_threshold(found: Sequence[FloatArray], lessons: Sequence[Lesson]) -
             "nucleus_count_error_mean_abs": round(float(np.abs(relative).mean()), 4),
         },
     )
+
+
+def _inner(points: FloatArray, lesson: Lesson) -> FloatArray:
+    """Points (N, 2 or more), x and y first, that lie away from the border of a lesson."""
+    far = np.array(lesson.planes.shape[:0:-1]) - 1 - _INNER_PX
+    return cast("FloatArray", points[((points[:, :2] >= _INNER_PX) & (points[:, :2] <= far)).all(axis=1)])
 
 
 def _candidate_threshold(found: Sequence[FloatArray], lessons: Sequence[Lesson]) -> tuple[float, float]:
