@@ -129,6 +129,16 @@ class VerdictLog:
         """Close it."""
         self.close()
 
+    @property
+    def slide(self) -> str:
+        """Name of the slide's folder."""
+        return self._folder.name
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more entries: it was closed, or an error has made it unsafe to go on."""
+        return self._handle < 0 or self._broken
+
     def close(self) -> None:
         """Let others write this log; a second call does nothing."""
         if self._handle >= 0:
@@ -287,7 +297,7 @@ class VerdictLog:
         return self._append(kind, {"deleted": deleted, "added": added})
 
     def _append(self, kind: str, members: Mapping[str, Any], rank: int = 0) -> Entry:
-        if self._handle < 0 or self._broken:
+        if self.closed:
             raise VerdictError(f"{self._label}: is closed (after an error); open it again and repeat the last verdict")
         values = {
             **members,
