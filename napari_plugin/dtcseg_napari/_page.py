@@ -203,7 +203,8 @@ class ReviewPage(QWidget):
                 self.fail(str(error))
 
     def _lay_out(self) -> None:
-        self.more.setText("More")
+        self.more.setText("More ▾")
+        self.more.setStyleSheet("QToolButton::menu-indicator { image: none; }")  # napari draws it over the word
         self.more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.more.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.more.setMenu(QMenu(self.more))

@@ -169,7 +169,7 @@ class Panel(QWidget):
         grid.setVerticalSpacing(1)
         grid.setColumnStretch(1, 1)
         for row, (label, value) in enumerate(self._facts):
-            label.setEnabled(False)
+            value.setStyleSheet("font-weight: bold;")
             value.setTextFormat(Qt.TextFormat.PlainText)
             grid.addWidget(label, row, 0)
             grid.addWidget(value, row, 1)

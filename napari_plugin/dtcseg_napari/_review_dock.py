@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QShortcut
 
     from dtcseg.review.slides import Opened
+    from dtcseg_napari._pictures import Pictures
 
 
 class ReviewDock(QWidget):
@@ -136,6 +138,7 @@ class ReviewDock(QWidget):
         self._hands = Hands(self.page)
         self._shortcuts = bind(self.page, keys, self._hands.act)
         self.page.slide_missing.connect(self._ask_for_slide)
+        self.page.destroyed.connect(partial(_let_go, session, self.page.pictures))
         self._fill_menu(self.page)
         self._stack.addWidget(self.page)
         self._stack.setCurrentWidget(self.page)
@@ -220,6 +223,12 @@ class ReviewDock(QWidget):
         dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
         dialog.fileSelected.connect(lambda file: page.find_slide(name, file))
         dialog.open()
+
+
+def _let_go(session: ReviewSession | AdjudicationSession, pictures: Pictures) -> None:
+    """Close logs and slides of a page that went with its window, without a word."""
+    session.close()
+    pictures.close()
 
 
 def _same(path: Path, opened: Opened) -> bool:

@@ -58,6 +58,7 @@ class Scene:
         self._detail: Layer | None = None
         self._scale: tuple[float, float] = (1.0, 1.0)
         self._ids: list[str] = []
+        self._new_looks: dict[str, Look] = {}
         self._row: dict[str, int] = {}
         self._places: npt.NDArray[np.float64] = np.zeros((0, 2))
         self._centred = False
@@ -102,6 +103,7 @@ class Scene:
         """
         self._remove(self._marks, self._lines)
         self._ids, self._row = list(ids), {key: row for row, key in enumerate(ids)}
+        self._new_looks = {}
         self._places = places_px[:, ::-1].copy()
         shared: dict[str, Any] = {"scale": self._scale, "units": ("um", "um")}
         looked: dict[str, Any] = (
@@ -183,17 +185,20 @@ class Scene:
         self._fit_line_width()
 
     def recolour(self, looks: Mapping[str, Look]) -> None:
-        """Change the marks of some cells: colour and symbol by id."""
-        if self._marks is None or not looks:
+        """Change the marks of some cells: colour and symbol by id; at once where they are seen, else when they are."""
+        self._new_looks |= {key: look for key, look in looks.items() if key in self._row}
+        if self._marks is not None and self._marks.visible:
+            self._apply_looks(self._marks)
+
+    def _apply_looks(self, marks: Points) -> None:
+        if not self._new_looks:
             return
-        colours, symbols = np.array(self._marks.border_color), np.array(self._marks.symbol)
-        for key, (colour, symbol) in looks.items():
-            row = self._row.get(key)
-            if row is not None:
-                colours[row], symbols[row] = _rgba(colour), symbol
-        self._marks.border_color = colours
-        if not np.array_equal(symbols, np.array(self._marks.symbol)):
-            self._marks.symbol = symbols
+        colours, symbols = np.array(marks.border_color), np.array(marks.symbol)
+        for key, (colour, symbol) in self._new_looks.items():
+            colours[self._row[key]], symbols[self._row[key]] = _rgba(colour), symbol
+        self._new_looks = {}
+        marks.border_color = colours
+        marks.symbol = symbols
 
     def choose_view(self, view: str) -> None:
         """Show the slide, or one of its stain planes."""
@@ -265,6 +270,8 @@ class Scene:
         height_um = min(self.viewer.canvas.size) / max(self.viewer.scene.camera.zoom, 1e-9)
         far = height_um > _CLOSE_UM
         if self._marks.visible != far:
+            if far:
+                self._apply_looks(self._marks)
             self._marks.visible = far
 
     def _fit_line_width(self) -> None:

@@ -115,7 +115,6 @@ class StartPage(QWidget):
             column.addWidget(self.ways[way])
             note = QLabel(meaning)
             note.setIndent(22)
-            note.setEnabled(False)
             column.addWidget(note)
         return box
 
