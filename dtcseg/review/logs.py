@@ -181,6 +181,12 @@ def readers_of(slides: Mapping[str, ReviewSlide], role: Role = "read") -> tuple[
     return sorted(found, key=lambda name: (-found[name], name)), problems
 
 
+def has_log(slides: Mapping[str, ReviewSlide], reader: str) -> bool:
+    """Tell whether a reader has a log on one of these slides, sound or not."""
+    name = log_stem(reader, "read") + LOG_SUFFIX
+    return any((slide.folder / "verdicts" / name).exists() for slide in slides.values())
+
+
 def check_writable(folder: Path) -> None:
     """Find out, before the first cell is shown, that nothing could be written.
 

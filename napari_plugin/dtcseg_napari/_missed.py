@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from napari.qt.threading import FunctionWorker, create_worker
-
 from dtcseg.errors import DtcsegError
 from dtcseg.review.outlines import circle
+from dtcseg_napari._threads import beside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +35,8 @@ class MissedCell:
     def __init__(self, on_outlined: OnOutlined, on_problem: Callable[[str], None]) -> None:
         self._on_outlined = on_outlined
         self._on_problem = on_problem
-        self._worker: FunctionWorker[Outlined] | None = None
+        self._wish = 0
+        self._worker: object = None
 
     def outline(self, slide: ReviewSlide, files: Sequence[Path] | None, x_px: float, y_px: float) -> None:
         """Outline what lies at a place of a slide, level-0 pixels; an earlier wish is forgotten."""
@@ -45,24 +45,24 @@ class MissedCell:
             ring = circle((x_px, y_px), _STAND_IN_UM / 2 / slide.record.mpp_um)
             self._on_outlined(slide.name, ring, None, "The slide is not there, so a circle stands in: paint it to fit.")
             return
-        worker = create_worker(_look, slide, tuple(files), x_px, y_px)
-        self._worker = worker
-        worker.returned.connect(lambda found: self._took(worker, slide.name, found))
-        worker.errored.connect(lambda error: self._failed(worker, error))
-        worker.start()
+        self._wish += 1
+        wish = self._wish
+        self._worker = beside(
+            lambda: _look(slide, tuple(files), x_px, y_px),
+            lambda found: self._took(wish, slide.name, found),
+            lambda error: self._failed(wish, error),
+        )
 
     def stop(self) -> None:
         """Forget a wish; its answer is not waited for."""
-        self._worker = None
+        self._wish += 1
 
-    def _took(self, worker: FunctionWorker[Outlined], slide: str, found: Outlined) -> None:
-        if worker is self._worker:
-            self._worker = None
+    def _took(self, wish: int, slide: str, found: Outlined) -> None:
+        if wish == self._wish:
             self._on_outlined(slide, found.ring, found.nucleus, found.remark)
 
-    def _failed(self, worker: FunctionWorker[Outlined], error: BaseException) -> None:
-        if worker is self._worker:
-            self._worker = None
+    def _failed(self, wish: int, error: Exception) -> None:
+        if wish == self._wish:
             self._on_problem(f"The cell could not be outlined: {error}")
 
 

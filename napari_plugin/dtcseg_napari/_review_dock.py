@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QFileDialog, QStackedWidget, QVBoxLayout, QWidget
 
 from dtcseg.errors import DtcsegError
 from dtcseg.review.adjudication import AdjudicationSession
-from dtcseg.review.logs import check_writable, readers_of
+from dtcseg.review.logs import check_writable, has_log, readers_of
 from dtcseg.review.session import ReviewSession
 from dtcseg.review.slides import open_results
 from dtcseg.review.vigilance import extra_items
@@ -90,7 +90,7 @@ class ReviewDock(QWidget):
             _dialogs.tell(self, "Who reads?", [str(error)])
             return
         readers, _ = readers_of(opened.slides)
-        known = any(same_reader(name, other) for other in readers) or same_reader(name, remembered_reader() or "\0")
+        known = has_log(opened.slides, name) or same_reader(name, remembered_reader() or "\0")
         if readers and not known and choice.way != ADJUDICATE:
             _dialogs.ask(
                 self,

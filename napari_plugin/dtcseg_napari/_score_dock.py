@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari import Viewer  # noqa: TC002 (napari looks at the annotation when it makes the dock)
-from napari.qt.threading import FunctionWorker, create_worker
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QFileDialog,
@@ -24,6 +23,7 @@ from dtcseg.errors import DtcsegError
 from dtcseg.results.text import one_line
 from dtcseg_napari import _dialogs
 from dtcseg_napari._scoring import ScoringRun
+from dtcseg_napari._threads import beside
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QCloseEvent
@@ -51,7 +51,7 @@ class ScoreDock(QWidget):
         self.bar = QProgressBar()
         self.message = QLabel("Scoring again does only what is missing. Research use only.")
         self._run: ScoringRun | None = None
-        self._worker: FunctionWorker[RunResult] | None = None
+        self._worker: object = None
         self._lay_out()
         self._show_running(False)
         self.review.setEnabled(False)
@@ -77,20 +77,16 @@ class ScoreDock(QWidget):
             _dialogs.tell(self, "What is missing?", ["Choose the slides, and a folder for the results."])
             return
         self._run = ScoringRun([Path(self.slides.text())], Path(self.results.text()), self.progressed.emit)
-        worker = create_worker(self._run.run)
-        worker.returned.connect(self._done)
-        worker.errored.connect(self._failed)
-        worker.finished.connect(lambda: self._show_running(False))
-        self._worker = worker
         self._show_running(True)
         self.message.setText("Looking at the slides …")
-        worker.start()
+        self._worker = beside(self._run.run, self._done, self._failed)
 
     def _progress(self, name: str, share: float) -> None:
         self.bar.setValue(round(100 * share))
         self.message.setText(one_line(name))
 
     def _done(self, result: RunResult) -> None:
+        self._show_running(False)
         failed = [row for row in result.rows if hasattr(row, "reason")]
         stopped = result.status == 130
         done = len(result.rows) - len(failed)
@@ -101,7 +97,8 @@ class ScoreDock(QWidget):
         if failed:
             _dialogs.tell(self, "Some slides failed", [f"{row.file}: {row.reason}" for row in failed[:12]])
 
-    def _failed(self, error: BaseException) -> None:
+    def _failed(self, error: Exception) -> None:
+        self._show_running(False)
         self.message.setText("Nothing was scored.")
         known = isinstance(error, (DtcsegError, OSError))
         text = str(error) if known else f"a fault of the program ({type(error).__name__}: {error}); please report it"
