@@ -13,10 +13,9 @@ from dtcseg.review.session import Session
 from dtcseg.review.slides import own_item
 from dtcseg.trial.agreement import Table, Value, cohen_kappa, gwet_ac1
 from dtcseg.verdicts.consensus import ReviewedCell, Say, review
-from dtcseg.verdicts.log import Shown
 from dtcseg.verdicts.names import same_reader
 from dtcseg.verdicts.replay import log_files
-from dtcseg.verdicts.terms import DECISIONS, NOT_AN_OBJECT, SKIP, Role
+from dtcseg.verdicts.terms import DECISIONS, NOT_AN_OBJECT, SKIP, Role, Shown
 
 if TYPE_CHECKING:
     from dtcseg.review.slides import Item, Opened

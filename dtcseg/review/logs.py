@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dtcseg.errors import NotPossible, VerdictError
 from dtcseg.results.text import one_line
-from dtcseg.verdicts.log import Shown, VerdictLog, open_log
+from dtcseg.verdicts.log import VerdictLog, open_log
 from dtcseg.verdicts.names import LOG_SUFFIX, log_stem, same_reader
 from dtcseg.verdicts.replay import log_files, read_log
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from dtcseg.review.slides import ReviewSlide
     from dtcseg.verdicts.state import CellState, Entry, ReadState
-    from dtcseg.verdicts.terms import Role
+    from dtcseg.verdicts.terms import Role, Shown
 
 
 class ReaderLogs:

@@ -17,8 +17,8 @@ from dtcseg.review.order import BLIND_ORDER, Filter, Order, next_unread, ordered
 from dtcseg.review.pace import Pace
 from dtcseg.review.slides import Item, own_item, seeded_item
 from dtcseg.verdicts.attach import match
-from dtcseg.verdicts.log import Shown, new_cell
-from dtcseg.verdicts.terms import VERDICTS, Role
+from dtcseg.verdicts.log import new_cell
+from dtcseg.verdicts.terms import VERDICTS, Role, Shown
 
 if TYPE_CHECKING:
     from dtcseg.review.slides import Opened

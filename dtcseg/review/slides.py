@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dtcseg.errors import DtcsegError, UsageError
+from dtcseg.memory import no_collection
 from dtcseg.results.candidates import MEASUREMENTS
 from dtcseg.results.record import FileIdentity, SlideRecord, file_identity, from_json
 from dtcseg.results.text import one_line
@@ -142,8 +143,9 @@ def open_slide_results(folder: Path) -> ReviewSlide:
         raise UsageError(
             f"{name}: holds the results of the slide {one_line(record.slide)!r}; give the folder that name again"
         )
-    cells = read_candidates(folder)
-    measured = _measurements(folder)
+    with no_collection():
+        cells = read_candidates(folder)
+        measured = _measurements(folder)
     return ReviewSlide(folder.name, folder, record, tuple(own_item(c, folder.name, measured.get(c.id)) for c in cells))
 
 

@@ -9,7 +9,6 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -27,30 +26,11 @@ from dtcseg.verdicts.heads import HeadRecord, Witness, read_head
 from dtcseg.verdicts.names import LOG_SUFFIX, TORN_SUFFIX, clean_name, log_stem
 from dtcseg.verdicts.replay import entry_of, read_header, read_log
 from dtcseg.verdicts.state import CellState, Entry, EntryName, ReadState, Refused
-from dtcseg.verdicts.terms import FIRST_HASH, FORMAT, NOT_AN_OBJECT, VERSION, Role
+from dtcseg.verdicts.terms import FIRST_HASH, FORMAT, NOT_AN_OBJECT, VERSION, Role, Shown
 
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 _BINARY = getattr(os, "O_BINARY", 0)
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What a reader sees while giving verdicts.
-
-    Attributes
-    ----------
-    order : str
-        How the cells were ordered: "score", "uncertainty", "random" …
-    calls : bool
-        Whether the program's calls and scores were shown.
-    verdicts : bool
-        Whether other readers' verdicts were shown. A blind second read shows neither.
-    """
-
-    order: str = "score"
-    calls: bool = True
-    verdicts: bool = False
 
 
 def open_log(folder: Path, reader: str, *, role: Role = "read", shown: Shown | None = None) -> VerdictLog:

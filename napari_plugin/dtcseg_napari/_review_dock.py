@@ -11,6 +11,7 @@ from napari import Viewer  # noqa: TC002 (napari looks at the annotation when it
 from qtpy.QtWidgets import QFileDialog, QStackedWidget, QVBoxLayout, QWidget
 
 from dtcseg.errors import DtcsegError
+from dtcseg.memory import no_collection
 from dtcseg.review.adjudication import AdjudicationSession
 from dtcseg.review.logs import check_writable, has_log, readers_of
 from dtcseg.review.session import ReviewSession
@@ -142,7 +143,8 @@ class ReviewDock(QWidget):
         self._fill_menu(self.page)
         self._stack.addWidget(self.page)
         self._stack.setCurrentWidget(self.page)
-        self.page.show_current()
+        with no_collection():
+            self.page.show_current()
         if problems:
             _dialogs.tell(self, "Some keys are not as in the preferences", problems)
 

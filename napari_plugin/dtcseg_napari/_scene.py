@@ -53,6 +53,7 @@ class Scene:
         self.view = "slide"
         self._on_problem = on_problem
         self._pictures: dict[str, list[Layer]] = {}
+        self._planes: dict[str, tuple[Any, dict[str, Any]]] = {}
         self._marks: Points | None = None
         self._lines: Vectors | None = None
         self._detail: Layer | None = None
@@ -83,8 +84,10 @@ class Scene:
         for data, settings, kind in tuples:
             name = next((stain for stain in PLANES if settings["name"].endswith(f" {stain}")), "slide")
             self._scale = settings.get("scale", self._scale)
-            layer = Layer.create(data, settings, kind)
-            self._pictures.setdefault(name, []).append(self.viewer.add_layer(layer))
+            if name == "slide":
+                self._pictures.setdefault(name, []).append(self.viewer.add_layer(Layer.create(data, settings, kind)))
+            else:
+                self._planes[name] = (data, settings)
         self.choose_view(self.view)
         if self._centred:
             self.viewer.scene.camera.zoom = zoom  # napari fits the first layer of an empty viewer into the window
@@ -138,6 +141,7 @@ class Scene:
         self._remove(*(layer for layers in self._pictures.values() for layer in layers))
         self._remove(self._detail, self._marks, self._lines)
         self._pictures, self._marks, self._lines, self._detail, self.slide = {}, None, None, None, None
+        self._planes = {}
 
     def close(self) -> None:
         """Let go of the viewer."""
@@ -202,7 +206,9 @@ class Scene:
 
     def choose_view(self, view: str) -> None:
         """Show the slide, or one of its stain planes."""
-        self.view = view if view in self._pictures else "slide"
+        self.view = view if view in self.views() else "slide"
+        if self.view in self._planes:
+            self._add_plane(self.view)
         for name, layers in self._pictures.items():
             for layer in layers:
                 layer.visible = name == self.view
@@ -211,7 +217,16 @@ class Scene:
 
     def views(self) -> tuple[str, ...]:
         """List what can be shown of this slide."""
-        return tuple(name for name in VIEWS if name in self._pictures)
+        return tuple(name for name in VIEWS if name in self._pictures or name in self._planes)
+
+    def _add_plane(self, name: str) -> None:
+        """Make a stain plane a layer when it is first asked for, right over the slide: each costs time at the start."""
+        data, settings = self._planes.pop(name)
+        layer = Layer.create(data, settings, "image")
+        self._pictures[name] = [layer]
+        active = self.viewer.layers.selection.active
+        self.viewer.layers.insert(self.viewer.layers.index(self._pictures["slide"][-1]) + 1, layer)
+        self.viewer.layers.selection.active = active
 
     def show_detail(self, pixels: npt.NDArray[np.uint8], x_px: float, y_px: float) -> None:
         """Lay a square of pixels over the slide, centred on a place."""
