@@ -103,7 +103,8 @@ class Thumbnails(QObject):
             side_px = max(round(PICTURE_UM / handle.mpp_um), 8)
             pixels = picture(handle.slide, handle.profile, *item.home_px, side_px=side_px)
         height, width, _ = pixels.shape
-        image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+        data = pixels.tobytes()
+        image = QImage(data, width, height, 3 * width, QImage.Format.Format_RGB888).copy()  # off these bytes, which go
         return image.scaled(
             SIDE_PX, SIDE_PX, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
         )
