@@ -19,6 +19,8 @@ KEY := $(shell { cat pyproject.toml; echo '$(TORCH)'; } | cksum | cut -d ' ' -f 
 CORE := $(VENV)/.dtcseg-core-$(KEY)
 DEV := $(VENV)/.dtcseg-dev-$(KEY)
 LOWEST := .venv-lowest
+# PyQt6 is GPL: the plugin is tested with it, and nothing here depends on it. So it has a folder of its own.
+PYQT := $(VENV)/pyqt6
 
 ifeq ($(shell uname -s),Linux)
 # A display of its own with Mesa's software OpenGL: the same on every machine, and no window in the user's way.
@@ -28,7 +30,7 @@ endif
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest setup setup-dev system lint format typecheck pytest wheel clean distclean
+.PHONY: help demo test test-lowest setup setup-dev system lint format typecheck pytest pytest-pyqt wheel clean distclean
 
 help: ## name the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -39,7 +41,7 @@ demo: setup ## set everything up, score data_samples/, and hold the counts again
 	@echo "Report: $(CURDIR)/demo_results/report.html"
 
 test: setup-dev system ## set everything up; ruff, mypy and pytest with the GUI tests
-	@$(MAKE) --no-print-directory lint typecheck pytest
+	@$(MAKE) --no-print-directory lint typecheck pytest pytest-pyqt
 
 setup: $(CORE) ## make the environment and install dtcseg into it
 
@@ -62,6 +64,10 @@ typecheck: $(DEV) ## mypy --strict
 pytest: $(DEV) ## the tests alone
 	$(DISPLAYED) $(RUN) -m pytest $(PYTEST_ARGS)
 
+pytest-pyqt: $(DEV) $(PYQT)/.done ## the plugin's tests with PyQt6 in the place of PySide6
+	PYTHONPATH=$(abspath $(PYQT)) QT_API=pyqt6 PYTEST_QT_API=pyqt6 $(DISPLAYED) $(RUN) -m pytest tests/napari_plugin \
+		-k "not two_hundred and not thousands and not network and not killed" $(PYTEST_ARGS)
+
 test-lowest: ## the tests without a window on the oldest libraries pyproject.toml allows (Python 3.11)
 	test -x $(LOWEST)/bin/python || bash scripts/make_venv.sh python3.11 $(LOWEST)
 	$(LOWEST)/bin/python scripts/lowest.py pyproject.toml > $(LOWEST)/constraints.txt
@@ -81,6 +87,10 @@ distclean: clean ## the environment too
 
 $(RUN):
 	bash scripts/make_venv.sh "$(PYTHON)" "$(VENV)"
+
+$(PYQT)/.done: | $(RUN)
+	$(PIP) install --upgrade --target $(PYQT) "PyQt6>=6.7"
+	@touch $@
 
 $(CORE): | $(RUN)
 	$(PIP) install "$(TORCH)" --editable .

@@ -77,6 +77,7 @@ Limit = Annotated[
 Weights = Annotated[str, typer.Argument(metavar="WEIGHTS", help='Name or file; "" for the released ones.')]
 Page = Annotated[Path | None, typer.Option("--out", metavar="FILE.html", help="Write plots and pictures as well.")]
 Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder.")]
+Reader = Annotated[str, typer.Option("--reader", metavar="NAME", help="Who reads; begins at once.")]
 Assays = Annotated[Path | None, typer.Option("--assays", metavar="FILE", help="Other assays of the patients, CSV.")]
 Arms = Annotated[Path | None, typer.Option("--arms", metavar="FILE", help="Arm of each patient, CSV.")]
 Timepoints = Annotated[Path | None, typer.Option("--timepoints", metavar="FILE", help="Order of time points, CSV.")]
@@ -155,6 +156,17 @@ def score(
         result = score_jobs(*find_slides(inputs, stain=word, mpp_um=mpp), config)
     typer.echo(summary_text(result.rows, out / "report.html"))
     raise typer.Exit(result.status)
+
+
+@app.command()
+def review(results: Results, reader: Reader = "") -> None:
+    """Open napari on results, to judge and correct their cells.
+
+    RESULTS may be the folder of one slide in it.
+    """
+    from dtcseg_napari._launch import launch
+
+    launch(results, reader)
 
 
 @app.command()

@@ -53,3 +53,7 @@ class UnreadableRegion(SlideError):
 
 class VerdictError(DtcsegError):
     """A verdict log cannot be read or written, or an entry makes no sense; what was said before is kept (status 1)."""
+
+
+class NotPossible(VerdictError):
+    """What was asked makes no sense just now (nothing to undo, a stroke beside the cell); nothing is wrong."""

@@ -82,7 +82,7 @@ def look_at(
     slide : Slide
     grid : WorkingGrid
         Of about 0.5 µm/px.
-    profile : Profile
+    profile : SlideProfile
     engine : Engine
     centres_px : (N, 2) float64
         Level-0 (x, y) of the candidates.
@@ -116,6 +116,44 @@ def look_at(
     return _related(_distinct(candidates), nuclei_px, grid.mpp_um / grid.downsample)
 
 
+def look_closely(
+    slide: Slide, grid: WorkingGrid, profile: SlideProfile, engine: Engine, x_px: float, y_px: float
+) -> tuple[Candidate, npt.NDArray[np.float64] | None]:
+    """Outline, call and measure what lies at one place that a person points at, whatever it holds.
+
+    Parameters
+    ----------
+    slide : Slide
+    grid : WorkingGrid
+        Of about 0.5 µm/px.
+    profile : SlideProfile
+    engine : Engine
+    x_px, y_px : float
+        Level-0 pixels.
+
+    Returns
+    -------
+    candidate : Candidate
+        As `look_at` gives it, but without neighbours and cluster, and also where no cytokeratin is seen.
+    nucleus_px : (N, 2) float64 or None
+        Closed outline of its nucleus in level-0 pixels; None where no nucleus is seen.
+
+    Raises
+    ------
+    UnreadableRegion
+        The place cannot be decoded.
+    """
+    left, top = (round((v + 0.5) / grid.downsample - 0.5) - LOOK_PX // 2 for v in (x_px, y_px))
+    crop = read_planes(slide, grid, profile, left, top, LOOK_PX, LOOK_PX)
+    masks, calls = engine.look(crop[None], profile.ck_spread)
+    middle = _middle_object(masks[0][LOOK_MASKS.index("cell")])
+    seen = _measured(crop, masks[0], calls[0], (left, top), grid.mpp_um, middle)
+    nucleus = _own_nucleus(masks[0][LOOK_MASKS.index("nucleus")] > 0.5, middle[0])
+    ring = _ring(nucleus.astype(np.float32)) + np.array([left, top]) if nucleus.any() else None
+    outline = None if ring is None else np.round((ring + 0.5) * grid.downsample - 0.5, 2)
+    return _candidate(seen, grid, engine.info.card.tumour_threshold), outline
+
+
 def _look_group(
     slide: Slide, grid: WorkingGrid, profile: SlideProfile, engine: Engine, middles: npt.NDArray[np.int64]
 ) -> list[_Seen | None]:
@@ -140,9 +178,22 @@ def _measure(
     crop: FloatArray, masks: FloatArray, call: FloatArray, corner: tuple[int, int], mpp_um: float
 ) -> _Seen | None:
     """Measure the object in the middle; None where it holds no cytokeratin."""
-    cell, cell_probability = _middle_object(masks[LOOK_MASKS.index("cell")])
-    if float(np.percentile(ndimage.uniform_filter(crop[1], 3)[cell], 75)) < _CK_POSITIVE:
+    middle = _middle_object(masks[LOOK_MASKS.index("cell")])
+    if float(np.percentile(ndimage.uniform_filter(crop[1], 3)[middle[0]], 75)) < _CK_POSITIVE:
         return None
+    return _measured(crop, masks, call, corner, mpp_um, middle)
+
+
+def _measured(
+    crop: FloatArray,
+    masks: FloatArray,
+    call: FloatArray,
+    corner: tuple[int, int],
+    mpp_um: float,
+    middle: tuple[npt.NDArray[np.bool_], FloatArray],
+) -> _Seen:
+    """Measure an object, whatever it is, from its mask and probability map (`_middle_object`)."""
+    cell, cell_probability = middle
     ring = _ring(cell_probability) + np.asarray(corner, np.float64)
     nucleus = _own_nucleus(masks[LOOK_MASKS.index("nucleus")] > 0.5, cell)
     ck = crop[1]

@@ -49,7 +49,16 @@ def slides(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["score", "--help"], ["-h"], ["--version"], ["info", "--help"], ["export", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["score", "--help"],
+        ["-h"],
+        ["--version"],
+        ["info", "--help"],
+        ["export", "--help"],
+        ["review", "--help"],
+    ],
 )
 def test_help_loads_nothing_heavy(arguments):
     script = (
@@ -208,6 +217,19 @@ def test_interrupt(dtcseg, slides, tmp_path, monkeypatch):
     assert errors == ["interrupted; the same command goes on with what is missing"]
     monkeypatch.setattr(batch, "_find_weights", interrupt)
     assert dtcseg("score", slides("a"), "--out", tmp_path / "out")[0] == 130
+
+
+def test_review_says_what_is_missing_before_a_window_opens(dtcseg, slides, tmp_path, monkeypatch):
+    status, _, errors = dtcseg("review", tmp_path)
+    assert status == 2
+    assert "is no results folder of dtcseg; make one with `dtcseg score SLIDES --out RESULTS`" in errors[0]
+    assert dtcseg("score", slides("a"), "--out", tmp_path / "out")[0] == 0
+    if sys.platform == "linux":
+        monkeypatch.delenv("DISPLAY", raising=False)
+        monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+        status, _, errors = dtcseg("review", tmp_path / "out")
+        assert (status, len(errors)) == (2, 1)
+        assert "there is no screen here" in errors[0]
 
 
 def test_simulate_and_info(dtcseg, tmp_path):

@@ -7,10 +7,12 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
+
+import numpy as np
 
 from dtcseg.errors import VerdictError
 from dtcseg.results.text import one_line
@@ -40,6 +42,8 @@ class CellRef:
     call : str
         What the program called it; empty for a cell that the program did not find.
     mark : {"", "seeded", "audit"}
+    source : str
+        Of a seeded cell, where it really lies: name of its slide, a slash, its id there. Empty for every other cell.
     """
 
     id: str
@@ -50,6 +54,7 @@ class CellRef:
     score: float = 0.0
     call: str = ""
     mark: Mark = ""
+    source: str = ""
 
     @property
     def counts(self) -> bool:
@@ -69,6 +74,8 @@ class CellRef:
         }
         if self.mark:
             values["mark"] = self.mark
+        if self.source:
+            values["source"] = self.source
         if with_outline and self.outline_px:
             values["outline_px"] = self.outline_px
         return values
@@ -106,6 +113,7 @@ def cell_from_json(values: Mapping[str, Any], rings: dict[str, Ring]) -> CellRef
         score=float(values["score"]),
         call=str(values["call"]),
         mark=cast("Mark", mark),
+        source=str(values.get("source", "")),
     )
 
 
@@ -123,12 +131,14 @@ def ring_of(points_px: Iterable[Iterable[float]]) -> Ring:
         It is not an outline.
     """
     try:
-        points = [(round(float(x), 2) + 0.0, round(float(y), 2) + 0.0) for x, y in points_px]
+        rows = points_px if isinstance(points_px, np.ndarray) else [tuple(point) for point in points_px]
+        places = np.round(np.asarray(rows, np.float64).reshape(-1, 2), 2) + 0.0
     except (TypeError, ValueError) as error:
         raise VerdictError("an outline is a list of (x, y) in level-0 pixels; draw it again") from error
+    points: list[tuple[float, float]] = [(x, y) for x, y in places.tolist()]
     if points and points[0] != points[-1]:
         points.append(points[0])
-    if len(set(points)) < 3 or not all(math.isfinite(x) and math.isfinite(y) for x, y in points):
+    if len(set(points)) < 3 or not np.isfinite(places).all():
         raise VerdictError("an outline needs at least three different points with finite places; draw it again")
     return tuple(points)
 
@@ -189,12 +199,12 @@ def read_candidates(folder: Path) -> tuple[CellRef, ...]:
         raise VerdictError(f"{one_line(folder)}: holds no cells that can be read; score the slide again") from error
 
 
-def _candidate(row: Mapping[str, str], outline: Iterable[tuple[float, float]]) -> CellRef:
+def _candidate(row: Mapping[str, str], outline: Sequence[Sequence[float]]) -> CellRef:
     return CellRef(
         id=row["uuid"],
         x_px=float(row["x_px"]),
         y_px=float(row["y_px"]),
-        outline_px=ring_of((x - _QUPATH_OFFSET_PX, y - _QUPATH_OFFSET_PX) for x, y in outline),
+        outline_px=ring_of(np.asarray(outline, np.float64) - _QUPATH_OFFSET_PX),
         number=int(row["cell_id"]),
         score=float(row["score"]),
         call=row["call"],

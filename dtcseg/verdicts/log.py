@@ -9,7 +9,6 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -27,30 +26,11 @@ from dtcseg.verdicts.heads import HeadRecord, Witness, read_head
 from dtcseg.verdicts.names import LOG_SUFFIX, TORN_SUFFIX, clean_name, log_stem
 from dtcseg.verdicts.replay import entry_of, read_header, read_log
 from dtcseg.verdicts.state import CellState, Entry, EntryName, ReadState, Refused
-from dtcseg.verdicts.terms import FIRST_HASH, FORMAT, NOT_AN_OBJECT, VERSION, Role
+from dtcseg.verdicts.terms import FIRST_HASH, FORMAT, NOT_AN_OBJECT, VERSION, Role, Shown
 
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 _BINARY = getattr(os, "O_BINARY", 0)
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What a reader sees while giving verdicts.
-
-    Attributes
-    ----------
-    order : str
-        How the cells were ordered: "score", "uncertainty", "random" …
-    calls : bool
-        Whether the program's calls and scores were shown.
-    verdicts : bool
-        Whether other readers' verdicts were shown. A blind second read shows neither.
-    """
-
-    order: str = "score"
-    calls: bool = True
-    verdicts: bool = False
 
 
 def open_log(folder: Path, reader: str, *, role: Role = "read", shown: Shown | None = None) -> VerdictLog:
@@ -128,6 +108,16 @@ class VerdictLog:
     ) -> None:
         """Close it."""
         self.close()
+
+    @property
+    def slide(self) -> str:
+        """Name of the slide's folder."""
+        return self._folder.name
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more entries: it was closed, or an error has made it unsafe to go on."""
+        return self._handle < 0 or self._broken
 
     def close(self) -> None:
         """Let others write this log; a second call does nothing."""
@@ -287,7 +277,7 @@ class VerdictLog:
         return self._append(kind, {"deleted": deleted, "added": added})
 
     def _append(self, kind: str, members: Mapping[str, Any], rank: int = 0) -> Entry:
-        if self._handle < 0 or self._broken:
+        if self.closed:
             raise VerdictError(f"{self._label}: is closed (after an error); open it again and repeat the last verdict")
         values = {
             **members,

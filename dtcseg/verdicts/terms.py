@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 Verdict = Literal["tumour", "probable", "uninterpretable", "haematopoietic", "artefact", "skip"]
@@ -31,3 +32,22 @@ FORMAT = "dtcseg verdicts"
 VERSION = 1
 FIRST_HASH = "0" * 64
 """What stands for the hash before the header."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a reader sees while giving verdicts.
+
+    Attributes
+    ----------
+    order : str
+        How the cells were ordered: "score", "uncertainty", "random" …
+    calls : bool
+        Whether the program's calls and scores were shown.
+    verdicts : bool
+        Whether other readers' verdicts were shown. A blind second read shows neither.
+    """
+
+    order: str = "score"
+    calls: bool = True
+    verdicts: bool = False

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from dtcseg_napari._pyramid import LevelArray, Pyramid
+from dtcseg_napari._pyramid import LevelArray, PlaneArray, Pyramid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from dtcseg.cells import Call
+    from dtcseg.screen import Profile
     from dtcseg.slide._base import Slide
 
 LayerTuple = tuple[Any, dict[str, Any], Literal["image", "points"]]
@@ -26,6 +27,9 @@ CALL_MARKS: dict[Call, tuple[str, str]] = {
 }
 MARK_UM = 30.0
 MARK_SCREEN_PX = 14  # a mark gets no smaller on the screen, so that one cell on a whole slide is seen
+PLANES: dict[str, tuple[int, str]] = {"nuclear": (0, "gray"), "cytokeratin": (1, "magma")}
+"""Stain planes that are layers of their own: number and colours."""
+_PLANE_LIMITS = (0.0, 1.2)
 _CHANNEL_COLOURS = {"nuclear": "blue", "cytokeratin": "green", "leukocyte": "red"}
 
 
@@ -34,6 +38,7 @@ def slide_layers(
     name: str,
     on_unreadable: Callable[[str], None],
     roles: Mapping[str, str],
+    profile: Profile | None = None,
 ) -> list[LayerTuple]:
     """One RGB layer for a brightfield slide, one layer a channel for a fluorescence slide.
 
@@ -47,6 +52,8 @@ def slide_layers(
         Told, once, which region could not be decoded.
     roles : mapping
         What a channel shows ("nuclear", "cytokeratin", "leukocyte") by its name, for its colour.
+    profile : Profile, optional
+        Of a brightfield slide that was scored: its stain planes become layers that are hidden at first.
 
     Returns
     -------
@@ -56,7 +63,12 @@ def slide_layers(
     pyramid = Pyramid(slide, on_unreadable)
     shared = _scale(slide)
     if slide.kind == "brightfield":
-        return [(_levels(pyramid, None), {**shared, "name": name, "rgb": True, "multiscale": True}, "image")]
+        colours: LayerTuple = (
+            _levels(pyramid, None),
+            {**shared, "name": name, "rgb": True, "multiscale": True},
+            "image",
+        )
+        return [colours, *(_plane_layers(pyramid, shared, name, profile) if profile is not None else [])]
     layers: list[LayerTuple] = []
     for number, channel in enumerate(slide.channels):
         levels = _levels(pyramid, number)
@@ -109,6 +121,22 @@ def candidate_layer(rows: Sequence[dict[str, str]], name: str, mpp_yx_um: tuple[
 
 def _levels(pyramid: Pyramid, channel: int | None) -> list[LevelArray]:
     return [LevelArray(pyramid, level, channel) for level in range(len(pyramid.shapes))]
+
+
+def _plane_layers(pyramid: Pyramid, shared: dict[str, Any], name: str, profile: Profile) -> list[LayerTuple]:
+    layers: list[LayerTuple] = []
+    for stain, (plane, colormap) in PLANES.items():
+        levels = [PlaneArray(pyramid, level, plane, profile) for level in range(len(pyramid.shapes))]
+        settings = {
+            **shared,
+            "name": f"{name} {stain}",
+            "multiscale": True,
+            "visible": False,
+            "colormap": colormap,
+            "contrast_limits": _PLANE_LIMITS,
+        }
+        layers.append((levels, settings, "image"))
+    return layers
 
 
 def _scale(slide: Slide) -> dict[str, Any]:

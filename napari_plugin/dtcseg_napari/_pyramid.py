@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from dtcseg.screen import Profile
     from dtcseg.slide._base import PixelArray, Slide
 
 CHUNK_PX = 512
@@ -150,15 +151,42 @@ class LevelArray:
         rows, columns, *rest = _expand(key, self.ndim)
         top, bottom, rows = _span(rows, self.shape[0])
         left, right, columns = _span(columns, self.shape[1])
-        pixels: npt.NDArray[Any] = self._pyramid.region(self._level, top, left, bottom, right)
-        if self._channel is not None:
-            pixels = pixels[..., self._channel]
+        pixels = self._pixels(top, left, bottom, right)
         found: npt.NDArray[Any] = pixels[(rows, columns, *rest)]
         return found
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         """Read the whole level."""
         return np.asarray(self[...], dtype=dtype)
+
+    def _pixels(self, top: int, left: int, bottom: int, right: int) -> npt.NDArray[Any]:
+        pixels: npt.NDArray[Any] = self._pyramid.region(self._level, top, left, bottom, right)
+        return pixels if self._channel is None else pixels[..., self._channel]
+
+
+class PlaneArray(LevelArray):
+    """One stain plane of a level, (y, x) float32, taken apart only where it is looked at.
+
+    Parameters
+    ----------
+    pyramid : Pyramid
+    level : int
+    plane : int
+        0 nuclear, 1 cytokeratin.
+    profile : Profile
+        As the slide was scored.
+    """
+
+    def __init__(self, pyramid: Pyramid, level: int, plane: int, profile: Profile) -> None:
+        super().__init__(pyramid, level, 0)
+        self.dtype = np.dtype(np.float32)
+        self._plane = plane
+        self._profile = profile
+
+    def _pixels(self, top: int, left: int, bottom: int, right: int) -> npt.NDArray[Any]:
+        pixels: npt.NDArray[Any] = self._pyramid.region(self._level, top, left, bottom, right)
+        plane: npt.NDArray[Any] = self._profile.planes(pixels)[self._plane]
+        return plane
 
 
 def _expand(key: object, ndim: int) -> list[Any]:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from dtcseg.errors import DtcsegError, UsageError
 from dtcseg.results.record import SlideRecord, from_json
+from dtcseg.review.profiles import read_profile
+from dtcseg.review.slides import slide_files
 from dtcseg_napari._layers import LayerTuple, candidate_layer
 from dtcseg_napari._slides import open_layers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _RECORD = "slide.json"
 
@@ -41,14 +43,28 @@ def results_layers(path: Path, warn: Callable[[str], None]) -> list[LayerTuple]:
     record = _read_record(folder)
     layers: list[LayerTuple] = []
     mpp_yx_um = (record.mpp_um, record.mpp_um)
-    files = [Path(file) for file in record.files]
-    given_um = record.mpp_um if record.mpp_source in ("flag", "slides.csv") else None
     try:
-        layers = open_layers(files, warn, name=record.slide, channels=record.channels, mpp_um=given_um)
+        layers = picture_layers(record, slide_files(folder.parent, record), warn)
         mpp_yx_um = layers[0][1].get("scale", mpp_yx_um)
     except DtcsegError as error:
         warn(f"The slide itself is not shown: {error}")
     return [*layers, candidate_layer(_read_rows(folder), f"{record.slide} candidates", mpp_yx_um)]
+
+
+def picture_layers(record: SlideRecord, files: Sequence[Path], warn: Callable[[str], None]) -> list[LayerTuple]:
+    """Layers of a slide that was scored: its pixels, and its stain planes, hidden.
+
+    Raises
+    ------
+    SlideError
+        It cannot be opened.
+    """
+    given_um = record.mpp_um if record.mpp_source in ("flag", "slides.csv") else None
+    try:
+        profile = read_profile(record)
+    except UsageError:  # the slide can be shown without
+        profile = None
+    return open_layers(files, warn, name=record.slide, channels=record.channels, mpp_um=given_um, profile=profile)
 
 
 def _slide_folder(path: Path) -> Path:

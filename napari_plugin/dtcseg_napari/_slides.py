@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from dtcseg.screen import Profile
+
 
 def open_layers(
     files: Sequence[Path],
@@ -20,6 +22,7 @@ def open_layers(
     name: str = "",
     channels: Sequence[str] = (),
     mpp_um: float | None = None,
+    profile: Profile | None = None,
 ) -> list[LayerTuple]:
     """Open a slide for looking at, also one that could not be scored.
 
@@ -35,6 +38,8 @@ def open_layers(
         Channel names that override the file's.
     mpp_um : float, optional
         Pixel size that overrides the file's.
+    profile : Profile, optional
+        How the slide was scored, for layers of its stain planes.
 
     Raises
     ------
@@ -45,7 +50,7 @@ def open_layers(
     if slide.resolution is None:
         warn(f"{files[0].name}: no usable pixel size, so it is shown in pixels, not in µm")
     roles = _channel_roles(slide.channels) if slide.kind == "fluorescence" else {}
-    return slide_layers(slide, name or files[0].name, warn, roles)
+    return slide_layers(slide, name or files[0].name, warn, roles, profile)
 
 
 def _channel_roles(channels: Sequence[str]) -> dict[str, str]:

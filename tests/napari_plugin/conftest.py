@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import dtcseg_napari
 import numpy as np
 import numpy.typing as npt
 import pytest
 import tifffile
+from npe2 import PluginManager, PluginManifest
 
 from dtcseg.cells import CALLS, Candidate, SlideScore
 from dtcseg.config import SlideJob
@@ -15,6 +17,7 @@ from dtcseg.results.candidates import cells_csv
 from dtcseg.results.record import Weights, make_record, to_json
 
 MPP_UM = 0.5
+MANIFEST = Path(dtcseg_napari.__file__).with_name("napari.yaml")
 SIDE_PX = 1024
 # Colours of the quarters: top left, top right, bottom left, bottom right.
 QUARTERS = ((200, 30, 40), (40, 60, 190), (230, 230, 225), (20, 150, 60))
@@ -39,6 +42,12 @@ def write_ome_tiff(path: Path, pixels: npt.NDArray[np.generic], metadata: dict[s
             pixels = pixels[step]
             writer.write(pixels, subfiletype=1, tile=(256, 256), photometric=photometric)
     return path
+
+
+@pytest.fixture
+def preferences(plugin_settings: None, npe2pm: PluginManager) -> None:
+    """Preferences of this test alone, with dtcseg as the only plugin."""
+    npe2pm.register(PluginManifest.from_file(MANIFEST))
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ _NUCLEUS_THRESHOLDS = tuple(float(t) for t in np.round(np.arange(0.02, 0.9, 0.00
 _MIDDLE_SDS = 3.29
 """Nine tenths of a normal distribution span as many standard deviations."""
 _INNER_PX = 12
-"""Nuclei nearer to the border of a field (half of them are cut) say nothing about a slide, which has next to no border."""
+"""Nuclei nearer to the border of a field (half of them are cut) say nothing of a slide, which has next to no border."""
 _MANY = 40
 """Fields with fewer nuclei say little about the error of a count."""
 _LOST = 0.003
@@ -144,9 +144,7 @@ def _nucleus_threshold(found: Sequence[FloatArray], lessons: Sequence[Lesson]) -
     by_chance = 0.04 / true[many].mean()
     middle = float(np.subtract(*np.quantile(relative, (0.95, 0.05)))) / _MIDDLE_SDS
     sd = float(np.sqrt(max(middle**2 - by_chance, 0.0)))
-    matched = sum(
-        matches(f[f[:, 2] >= threshold, :2], c, NUCLEUS_NEAR_PX) for f, c in zip(found, centres, strict=True)
-    )
+    matched = sum(matches(f[f[:, 2] >= threshold, :2], c, NUCLEUS_NEAR_PX) for f, c in zip(found, centres, strict=True))
     return (
         round(float(threshold), 4),
         round(max(sd, 0.005), 4),
@@ -161,7 +159,7 @@ def _nucleus_threshold(found: Sequence[FloatArray], lessons: Sequence[Lesson]) -
 def _inner(points: FloatArray, lesson: Lesson) -> FloatArray:
     """Points (N, 2 or more), x and y first, that lie away from the border of a lesson."""
     far = np.array(lesson.planes.shape[:0:-1]) - 1 - _INNER_PX
-    return cast("FloatArray", points[((points[:, :2] >= _INNER_PX) & (points[:, :2] <= far)).all(axis=1)])
+    return points[((points[:, :2] >= _INNER_PX) & (points[:, :2] <= far)).all(axis=1)]
 
 
 def _candidate_threshold(found: Sequence[FloatArray], lessons: Sequence[Lesson]) -> tuple[float, float]:
