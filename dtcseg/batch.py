@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from dtcseg import __version__
 from dtcseg.arrivals import LOOK_EVERY_S, REFUSED_S, Arrivals, Given
@@ -41,6 +41,7 @@ EXIT_INTERRUPTED = 130
 
 _MOST_TRIES = 2
 _LOOK_S = 2.0
+_LISTENER_S = 0.2
 _SUMMARY_SHARE = 0.05
 """Share of the run's time that may be spent on writing the tables before the end."""
 _GONE = "the file went away while it was scored"
@@ -63,6 +64,17 @@ class RunResult:
     rows: tuple[Row, ...]
 
 
+class Listener(Protocol):
+    """Whoever started a run from a window: told how far it is, asked whether to go on."""
+
+    def moved(self, name: str, share: float) -> None:
+        """Hear that a slide is done to this share (0..1); called by the thread of the run."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the run is to end now, as after Ctrl-C: what is finished is kept."""
+
+
 def score_jobs(
     jobs: Sequence[SlideJob],
     failures: Sequence[SlideFailure],
@@ -70,6 +82,7 @@ def score_jobs(
     *,
     scorer: Scorer | None = None,
     weights: Weights | None = None,
+    listener: Listener | None = None,
 ) -> RunResult:
     """Score what is missing in the results folder.
 
@@ -83,6 +96,7 @@ def score_jobs(
         None: `dtcseg.score.score_slide`. Must be importable by name, since each slide is scored in another process.
     weights : Weights or None
         None: those that `config.model` names.
+    listener : Listener, optional
 
     Raises
     ------
@@ -92,7 +106,7 @@ def score_jobs(
         The results folder could not be written any more; slides finished before are kept.
     """
     _check_place(config.out, [path for job in jobs for path in job.files])
-    return _score_source(Given(jobs, failures), config, scorer, weights)
+    return _score_source(Given(jobs, failures), config, scorer, weights, listener)
 
 
 def watch_folders(
@@ -125,14 +139,21 @@ def watch_folders(
     return _score_source(source, config, scorer, weights)
 
 
-def _score_source(source: Source, config: ScoreConfig, scorer: Scorer | None, weights: Weights | None) -> RunResult:
+def _score_source(
+    source: Source,
+    config: ScoreConfig,
+    scorer: Scorer | None,
+    weights: Weights | None,
+    listener: Listener | None = None,
+) -> RunResult:
     if config.workers < 1:
         raise UsageError(f"--workers must be at least 1, not {config.workers}")
     if config.limit_s <= 0:
         raise UsageError(f"--limit must be more than 0 minutes, not {config.limit_s / 60:g}")
     weights = weights or _find_weights(config.model)
     with ResultsFolder(config.out) as folder, Reporter() as reporter:
-        return _Run(folder, config, weights, scorer, source, News(reporter, RunLog(folder.root))).go()
+        news = News(reporter, RunLog(folder.root))
+        return _Run(folder, config, weights, scorer, source, news, listener).go()
 
 
 class _Run:
@@ -144,7 +165,9 @@ class _Run:
         scorer: Scorer | None,
         source: Source,
         news: News,
+        listener: Listener | None,
     ) -> None:
+        self.listener = listener
         self.folder, self.config, self.weights, self.source, self.news = folder, config, weights, source, news
         self.order = Order(config, scorer, weights.sha256)
         self.pool: Pool | None = None
@@ -175,6 +198,7 @@ class _Run:
             self._summarise()
             while self._go_on():
                 event = self._hear()
+                self._tell(event)
                 if isinstance(event, Started):
                     if event.name in self.in_work:  # on a cluster, news of a start can come after the end
                         self.news.started(event.name, event.worker)
@@ -194,8 +218,19 @@ class _Run:
         self._try_again()
         return bool(self.in_work or self.second or self.source.open)
 
+    def _tell(self, event: Outcome | Started | Moved | None) -> None:
+        """Let the listener know; end the run where it wants no more."""
+        if self.listener is None:
+            return
+        if isinstance(event, Started | Moved):
+            self.listener.moved(event.name, event.share if isinstance(event, Moved) else 0.0)
+        if self.listener.stopped:
+            raise KeyboardInterrupt
+
     def _hear(self) -> Outcome | Started | Moved | None:
         wait_s = LOOK_EVERY_S if self.source.open else _LOOK_S
+        if self.listener is not None:
+            wait_s = min(wait_s, _LISTENER_S)
         if self.in_work and self.pool is not None:
             return self.pool.hear(wait_s)
         time.sleep(min(wait_s, _LOOK_S))

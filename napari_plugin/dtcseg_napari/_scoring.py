@@ -5,22 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from dtcseg.batch import RunResult
-    from dtcseg.cells import SlideScore
-    from dtcseg.config import ScoreConfig, SlideJob
+    from dtcseg.isolation import Scorer
 
 OnProgress = Callable[[str, float], None]
 
 
-class _Stopped(KeyboardInterrupt):
-    """The reader has asked for the end; a run ends as after Ctrl-C, with everything finished before kept."""
-
-
 class ScoringRun:
-    """One run over slides; `stop` may be called from any thread.
+    """One run over slides, which are scored in a process of their own; `stop` may be called from any thread.
 
     Parameters
     ----------
@@ -30,7 +25,14 @@ class ScoringRun:
         The results folder.
     on_progress : callable
         Told a slide's name and the share of it that is done, 0..1.
+
+    Attributes
+    ----------
+    scorer : callable or None
+        As `dtcseg.batch.score_jobs`.
     """
+
+    scorer: ClassVar[Scorer | None] = None
 
     def __init__(self, inputs: Sequence[Path], out: Path, on_progress: OnProgress) -> None:
         self._inputs = list(inputs)
@@ -41,6 +43,15 @@ class ScoringRun:
     def stop(self) -> None:
         """End the run at the next step; what is not finished is scored by the next run."""
         self._stop.set()
+
+    def moved(self, name: str, share: float) -> None:
+        """Pass on how far a slide is; see `dtcseg.batch.Listener`."""
+        self._on_progress(name, share)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called; see `dtcseg.batch.Listener`."""
+        return self._stop.is_set()
 
     def run(self) -> RunResult:
         """Score what is missing.
@@ -55,16 +66,4 @@ class ScoringRun:
         from dtcseg.manifest import find_slides
 
         jobs, failures = find_slides(self._inputs)
-        return score_jobs(jobs, failures, ScoreConfig(out=self._out), scorer=self._score)
-
-    def _score(self, job: SlideJob, config: ScoreConfig, on_progress: Callable[[float], None]) -> SlideScore:
-        from dtcseg.score import score_slide
-
-        def tell(share: float) -> None:
-            if self._stop.is_set():
-                raise _Stopped
-            on_progress(share)
-            self._on_progress(job.name, share)
-
-        tell(0.0)
-        return score_slide(job, config, tell)
+        return score_jobs(jobs, failures, ScoreConfig(out=self._out), scorer=type(self).scorer, listener=self)
