@@ -115,14 +115,15 @@ def test_share_that_stays_away(tmp_path, slides, meanwhile, monkeypatch):
 
 
 @pytest.mark.parametrize("leaves_mount_point", [True, False])
-def test_share_of_the_results_goes_and_comes_back(tmp_path, slides, meanwhile, leaves_mount_point):
+def test_share_of_the_results_goes_and_comes_back(tmp_path, slides, meanwhile, leaves_mount_point, monkeypatch):
+    monkeypatch.setenv("DTCSEG_TEST_SLEEP", "4")
     jobs, out = slides("a", "b", "slow", "t"), tmp_path / "out"
     away = tmp_path / "away"
     said = []
 
     def disturb():
         wait_for(lambda: (out / "log.jsonl").exists() and any(log(out, "slide_done")))
-        time.sleep(0.3)  # the tables are written after it
+        time.sleep(1.5)  # the tables are written after it, and the slow slide is still being scored
         out.rename(away)
         if leaves_mount_point:
             out.mkdir()
