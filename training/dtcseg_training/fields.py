@@ -24,7 +24,7 @@ from dtcseg.stain.brightfield import (
     estimate_hematoxylin,
 )
 from dtcseg.stain.fluorescence import FluorescenceProfile, estimate_fluorescence
-from dtcseg.working import WorkingGrid, plan_grid
+from dtcseg.working import WorkingGrid, box_mean, plan_grid
 from dtcseg_training.simulate import Field, draw_spec, render_field
 
 if TYPE_CHECKING:
@@ -137,20 +137,15 @@ def draw_profile(
         CK+ objects, which a whole slide has next to none of: left out of the sample of ordinary cells.
     """
     ordinary = np.ones(image.shape[:2], bool) if positive is None else ~positive
+    step = max(round(1.0 / mpp_um), 1)
+    coarse = box_mean(image, step)  # as scoring reads it: the noise of single pixels is no spread of stain
+    sample = coarse[ordinary[step // 2 :: step, step // 2 :: step][: coarse.shape[0], : coarse.shape[1]]]
     if channels != ("R", "G", "B"):
-        step = max(round(1.0 / mpp_um), 1)
-        coarse = _box_mean(image, step)
-        inside = ordinary[step // 2 :: step, step // 2 :: step][: coarse.shape[0], : coarse.shape[1]]
-        return _fluorescence_profile(coarse[inside], rng)
-    pixels = cast("npt.NDArray[np.uint8]", image)
+        return _fluorescence_profile(sample, rng)
+    pixels, coarse, sample = (cast("npt.NDArray[np.uint8]", part) for part in (image, coarse, sample))
     flat = pixels.reshape(-1, 3)
     high = np.percentile(flat[:: max(flat.shape[0] // 20000, 1)], 97, axis=0) * rng.normal(1, 0.01, 3)
     white: Vector = (float(high[0]), float(high[1]), float(high[2]))
-    step = max(round(1.0 / mpp_um), 1)
-    coarse = cast(
-        "npt.NDArray[np.uint8]", _box_mean(pixels, step)
-    )  # as scoring reads it: the noise of single pixels is no spread of stain
-    sample = coarse[ordinary[step // 2 :: step, step // 2 :: step][: coarse.shape[0], : coarse.shape[1]]]
     small = coarse[::4, ::4]
     places = chromogen_places(
         small,
@@ -183,15 +178,6 @@ def draw_profile(
         ck_background=max(profile.ck_background + float(rng.normal(0, error)), 0.0),
         ck_spread=profile.ck_spread * float(np.exp(rng.normal(0, _SPREAD_ERROR))),
     )
-
-
-def _box_mean(image: PixelArray, step: int) -> PixelArray:
-    """Means of `step` x `step` pixels, rounded to the dtype; what is left at the right and lower end falls away."""
-    if step == 1:
-        return image
-    height, width = (side // step for side in image.shape[:2])
-    parts = image[: height * step, : width * step].reshape(height, step, width, step, image.shape[2])
-    return cast("PixelArray", np.round(parts.mean(axis=(1, 3))).astype(image.dtype))
 
 
 def _fluorescence_profile(sample: PixelArray, rng: np.random.Generator) -> FluorescenceProfile:
