@@ -22,6 +22,9 @@ LOWEST := .venv-lowest
 # PyQt6 is GPL: the plugin is tested with it, and nothing here depends on it. So it has a folder of its own.
 PYQT := $(VENV)/pyqt6
 
+# Test files go side by side; a process takes about 1 GB, so there are never more than four.
+BESIDE := -n logical --maxprocesses 4 --dist loadfile
+
 ifeq ($(shell uname -s),Linux)
 # A display of its own with Mesa's software OpenGL: the same on every machine, and no window in the user's way.
 DISPLAYED := env -u WAYLAND_DISPLAY QT_QPA_PLATFORM=xcb LIBGL_ALWAYS_SOFTWARE=1 \
@@ -62,10 +65,10 @@ typecheck: $(DEV) ## mypy --strict
 	$(RUN) -m mypy
 
 pytest: $(DEV) ## the tests alone
-	$(DISPLAYED) $(RUN) -m pytest $(PYTEST_ARGS)
+	$(DISPLAYED) $(RUN) -m pytest $(BESIDE) $(PYTEST_ARGS)
 
 pytest-pyqt: $(DEV) $(PYQT)/.done ## the plugin's tests with PyQt6 in the place of PySide6
-	PYTHONPATH=$(abspath $(PYQT)) QT_API=pyqt6 PYTEST_QT_API=pyqt6 $(DISPLAYED) $(RUN) -m pytest tests/napari_plugin \
+	PYTHONPATH=$(abspath $(PYQT)) QT_API=pyqt6 PYTEST_QT_API=pyqt6 $(DISPLAYED) $(RUN) -m pytest $(BESIDE) tests/napari_plugin \
 		-k "not two_hundred and not thousands and not network and not killed" $(PYTEST_ARGS)
 
 test-lowest: ## the tests without a window on the oldest libraries pyproject.toml allows (Python 3.11)
