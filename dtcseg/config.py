@@ -80,6 +80,6 @@ class ScoreConfig:
     device: str = "auto"
     workers: int = 1
     scheduler: str | None = None
-    tile_px: int = 768
+    tile_px: int = 1152
     batch: int = 0
     limit_s: float = 1200.0

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from dtcseg.network.cpu import can_fuse, fuse_passes
 from dtcseg.network.device import choose_device
 from dtcseg.network.model import LOOK_PX, PLANES, fuse
 from dtcseg.network.sides import look_from_all_sides, worth_all_sides
@@ -48,6 +49,9 @@ class Engine:
         self._look = look.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.device.type == "cpu":
             torch.set_num_threads(1)
+            if can_fuse():
+                for network in (self._screen, self._look):
+                    fuse_passes(network)
         self._turn: contextlib.AbstractContextManager[Any] = (
             contextlib.nullcontext() if self.device.type == "cpu" else threading.Lock()
         )
