@@ -48,8 +48,9 @@ class FusedUp(nn.Module):
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """Add coarse features (N, C, H, W) to finer ones (N, c, 2 H, 2 W)."""
-        raised = self.project(coarse)[:, :, :, None, :, None]
-        fine.unflatten(2, (-1, 2)).unflatten(4, (-1, 2)).add_(raised)
+        n, channels, height, width = coarse.shape[0], fine.shape[1], coarse.shape[2], coarse.shape[3]
+        pixels = fine.permute(0, 2, 3, 1).view(n, height, 2, width, 2, channels)
+        pixels.add_(self.project(coarse).permute(0, 2, 3, 1)[:, :, None, :, None])
         return cast("Tensor", self.mix(fine))
 
 
@@ -66,7 +67,7 @@ class PairShuffle(nn.Module):
 
 def can_fuse() -> bool:
     """Whether this PyTorch has oneDNN's fused convolutions (its usual builds for x86 do)."""
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    return torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
 
 def fuse_passes(network: nn.Module) -> None:
