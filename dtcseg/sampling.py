@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from dtcseg.quality import Code
+from dtcseg.quality import BLOCK_PX, Code
 
 if TYPE_CHECKING:
     from dtcseg.quality import QualityMap
@@ -101,6 +101,32 @@ def blocks_of(fields: BoolArray, shape: tuple[int, ...]) -> BoolArray:
     """Mark the blocks (rows, cols) of the quality map that lie in fields."""
     blocks = np.repeat(np.repeat(fields, FIELD_BLOCKS, 0), FIELD_BLOCKS, 1)
     return blocks[: shape[0], : shape[1]]
+
+
+def counted_in(
+    nuclei: npt.NDArray[np.float32], fields: BoolArray, shape: tuple[int, ...]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Keep the nuclei in the fields drawn, and count them.
+
+    Parameters
+    ----------
+    nuclei : (N, 3) float32
+        x, y in working pixels, and logit; in the screened area.
+    fields : (rows, cols) bool
+        Blocks in fields drawn, `blocks_of`.
+    shape : (int, int)
+        Fields down and across.
+
+    Returns
+    -------
+    nuclei : (M, 3) float32
+    counts : `shape` int64
+    """
+    at = (nuclei[:, 1::-1].astype(np.int64) // BLOCK_PX).clip(0, np.array(fields.shape) - 1)
+    inside = fields[at[:, 0], at[:, 1]]
+    counts = np.zeros(shape, np.int64)
+    np.add.at(counts, tuple(at[inside].T // FIELD_BLOCKS), 1)
+    return nuclei[inside], counts
 
 
 def _sums(blocks: FloatArray) -> FloatArray:

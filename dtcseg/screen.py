@@ -21,7 +21,7 @@ from dtcseg.network.peaks import CANDIDATE_APART_PX, NUCLEUS_APART_PX, candidate
 from dtcseg.parallel import ordered_map
 from dtcseg.quality import BLOCK_PX, BlockGrid, BlockStats, block_statistics
 from dtcseg.tiles import Tile, plan_tiles
-from dtcseg.windows import CELL_PX, plan_windows
+from dtcseg.windows import CELL_PX, cost_px, plan_windows
 from dtcseg.working import WorkingGrid, read_working
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def search_windows(
     """
     windows = [
         replace(one, width=min(one.width, grid.width_px - one.x), height=min(one.height, grid.height_px - one.y))
-        for one in plan_windows(asked, largest=road.tile_px, halo=SCREEN_REACH_PX)
+        for one in _windows(asked, road.tile_px)
     ]
     view = _View(grid, profile, slide.kind, block_grid(grid))
 
@@ -232,6 +232,15 @@ def search_windows(
 
     both = list(_each(slide, work, windows, road, on_progress))
     return _sorted([nuclei for nuclei, _ in both]), _sorted([found for _, found in both])
+
+
+def network_share(asked: npt.NDArray[np.bool_], everything: npt.NDArray[np.bool_], tile_px: int) -> float:
+    """Work of the network on what asks over that on everything, both as `search_windows` would do it; halos count."""
+    return cost_px(_windows(asked, tile_px)) / max(cost_px(_windows(everything, tile_px)), 1)
+
+
+def _windows(asked: npt.NDArray[np.bool_], tile_px: int) -> list[Tile]:
+    return plan_windows(asked, largest=tile_px, halo=SCREEN_REACH_PX)
 
 
 def _each(

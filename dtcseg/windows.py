@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dtcseg.quality import BLOCK_PX
 from dtcseg.tiles import Tile
 
 if TYPE_CHECKING:
@@ -47,6 +48,28 @@ def plan_windows(asked: BoolArray, *, largest: int, halo: int) -> list[Tile]:
         for left in range(0, cols, side)
         for x, y, width, height in _cover(asked[top : top + side, left : left + side], left, top, halo // CELL_PX)[1]
     ]
+
+
+def cost_px(windows: Sequence[Tile]) -> int:
+    """Pixels that the network sees, halos included."""
+    return sum((one.width + 2 * one.halo) * (one.height + 2 * one.halo) for one in windows)
+
+
+def cells_of(blocks: BoolArray, shape: tuple[int, ...]) -> BoolArray:
+    """Blocks of the quality map as cells; a remainder at the slide's end belongs to the last block."""
+    factor = BLOCK_PX // CELL_PX
+    rows, columns = (np.minimum(np.arange(n) // factor, m - 1) for n, m in zip(shape, blocks.shape, strict=True))
+    return np.asarray(blocks[rows[:, None], columns[None, :]])
+
+
+def cells_near(places: npt.NDArray[np.float64], reach_px: float, shape: tuple[int, ...]) -> BoolArray:
+    """Cells that squares of half side `reach_px` around places (x, y; working pixels) touch."""
+    cells = np.zeros(shape, bool)
+    low = np.maximum(np.floor((places - reach_px) / CELL_PX).astype(int), 0)
+    high = np.floor((places + reach_px) / CELL_PX).astype(int) + 1
+    for (left, top), (right, bottom) in zip(low, high, strict=True):
+        cells[top:bottom, left:right] = True
+    return cells
 
 
 def _cover(asked: BoolArray, left: int, top: int, halo: int) -> tuple[int, Sequence[tuple[int, int, int, int]]]:

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import dtcseg.sampling
+import dtcseg.score
 from dtcseg.config import ScoreConfig, SlideJob
 from dtcseg.quality import BlockGrid, Code, QualityMap
 from dtcseg.sampling import blocks_of, draw_fields, estimate_total, field_areas_mm2
@@ -93,19 +94,22 @@ def test_areas_and_blocks_of_fields():
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
-    """One sample slide counted whole, and on 12 of its 49 fields."""
-    job = SlideJob(name="s", files=(SAMPLES / "P02_baseline_fast_red.ome.tif",))
+    """One sample slide counted whole, and on 12 of its fields."""
+    job = SlideJob(name="s", files=(SAMPLES / "P05_baseline_if.ome.tif",))
     config = ScoreConfig(out=tmp_path_factory.mktemp("out"), device="cpu")
     whole = score_slide(job, config)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(dtcseg.sampling.draw_fields.__kwdefaults__, "least", 12)
+        patch.setattr(dtcseg.score, "_MOST_ASKED", 1.0)  # the slide is small, and what there is of it is asked for
         few = score_slide(job, replace(config, count="sampled"))
         other_cut = score_slide(job, replace(config, count="sampled", tile_px=512, batch=3))
-    return whole, few, other_cut
+        patch.setattr(dtcseg.score, "_MOST_ASKED", 0.0)
+        no_gain = score_slide(job, replace(config, count="sampled"))
+    return whole, few, other_cut, no_gain
 
 
 def test_candidates_are_those_of_counting_all(both):
-    whole, few, _ = both
+    whole, few, *_ = both
     assert len(whole.candidates) > 10
     assert few.candidates == whole.candidates  # neighbours, clusters and scores included
     for one, other in zip(few.candidates, whole.candidates, strict=True):
@@ -114,11 +118,12 @@ def test_candidates_are_those_of_counting_all(both):
 
 
 def test_what_was_counted_is_said_and_wider(both):
-    whole, few, _ = both
+    whole, few, *_ = both
     assert whole.details["counted"] == {"count": "all"}
     said = few.details["counted"]
-    assert (said["count"], said["fields"], said["of"], said["nuclei"]) == ("sampled", 12, 49, len(few.nuclei_px))
-    assert "count_sampled:12_of_49_fields" in few.qc
+    assert (said["count"], said["fields"], said["nuclei"]) == ("sampled", 12, len(few.nuclei_px))
+    assert said["of"] > 40
+    assert f"count_sampled:12_of_{said['of']}_fields" in few.qc
     assert not any("sampled" in flag for flag in whole.qc)
     assert few.mnc_low < whole.mnc < few.mnc_high
     assert few.mnc_high - few.mnc_low > whole.mnc_high - whole.mnc_low
@@ -128,6 +133,15 @@ def test_what_was_counted_is_said_and_wider(both):
 
 
 def test_the_cut_does_not_matter(both):
-    _, few, other = both
+    _, few, other, _ = both
     np.testing.assert_array_equal(few.nuclei_px, other.nuclei_px)
     assert (few.candidates, few.mnc, few.mnc_low, few.qc) == (other.candidates, other.mnc, other.mnc_low, other.qc)
+
+
+def test_where_nothing_is_saved_all_are_counted_and_it_is_said(both):
+    whole, *_, same = both
+    np.testing.assert_array_equal(same.nuclei_px, whole.nuclei_px)
+    assert same.candidates == whole.candidates
+    assert (same.mnc, same.mnc_low, same.mnc_high, same.qc) == (whole.mnc, whole.mnc_low, whole.mnc_high, whole.qc)
+    assert same.details["counted"]["count"] == "all"
+    assert "sampling would leave the network" in same.details["counted"]["why"]
