@@ -64,6 +64,11 @@ class Difference:
         self.nuclei = [self.nuclei[0] + plain.mnc, self.nuclei[1] + fast.mnc]
 
     @property
+    def said(self) -> str:
+        """What has been found so far, in a few words: a run that is cut short has said it."""
+        return f"{self.other_calls} other calls, {self.only_in_one} in one only, scores differ by {self.score:.4f}"
+
+    @property
     def same_calls(self) -> bool:
         """Whether every candidate is there in both ways with one call."""
         return not self.other_calls and not self.only_in_one
@@ -90,8 +95,8 @@ def compare(slides: list[Path], info: WeightsInfo) -> dict[str, Difference]:
             truth = score_open(slide, job, plain, config)
             for name, (engine, count) in ways.items():
                 found[name].add(truth, score_open(slide, job, engine, replace(config, count=count)))
-        sys.stderr.write(f"\r{number} of {len(slides)}")
-    sys.stderr.write("\n")
+        so_far = ", ".join(f"{name}: {one.said}" for name, one in found.items())
+        sys.stderr.write(f"{number} of {len(slides)} ({path.name}); {so_far}\n")
     return found
 
 

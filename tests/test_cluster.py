@@ -208,13 +208,13 @@ def test_the_real_networks_give_the_tables_of_a_local_run(tmp_path, dask):
     """The released weights on two slides: here, side by side, on the cluster; byte for byte but for times."""
     samples = Path(TESTS).parent / "data_samples"
     found = find_slides([samples / f"{name}.ome.tif" for name in ("P03_baseline_aec", "P05_baseline_if")])
-    ways = {"here": {}, "side_by_side": {"workers": 2}, "dask": {"scheduler": dask.address}}
+    ways = {"here": {}, "side_by_side": {"workers": 2}, "cluster": {"scheduler": dask.address}}
     for name, more in ways.items():
         assert score_jobs(*found, ScoreConfig(out=tmp_path / name, device="cpu", **more)).status == 0
     here = content(tmp_path / "here")
     assert sum(name.endswith("cells.csv") for name in here) == 2
     assert content(tmp_path / "side_by_side") == here
-    assert content(tmp_path / "dask") == here
+    assert content(tmp_path / "cluster") == here
 
 
 def test_slides_wait_for_workers(tmp_path, slides, marks):
