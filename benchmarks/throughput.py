@@ -2,9 +2,12 @@
 
     python benchmarks/throughput.py --work FOLDER [--gigapixels 1.0]
 
-(a) decoding every tile with imagecodecs: the floor; (b) `dtcseg score`; (c) the scikit-image recipe in use today
-(unmix, threshold, distance transform, watershed, regionprops) on a crop; (d) StarDist 2D of default size with random
-weights, the network only, on that crop (needs `pip install stardist tensorflow`; left out where it is not there).
+Of a slide at 0.5 and of one at 0.25 µm/px: (a) decoding every tile of level 0 with imagecodecs, the floor; (b) `dtcseg
+score`; (b s) the same with `--count sampled`; (b g) the same on the GPU, with the share of the time it is busy, where
+there is one. Then (c) the scikit-image recipe in use today (unmix, threshold, distance transform, watershed,
+regionprops) on a crop; (d) StarDist 2D of default size with random weights, the network only, on that crop (needs `pip
+install stardist tensorflow`; left out where it is not there). Beside the time on the clock stand processor seconds of
+all cores, which say more where the machine has other things to do.
 """
 
 from __future__ import annotations
@@ -12,9 +15,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -43,12 +48,18 @@ _SPECIAL = (("tumour_single", 1), ("hc_even", 2), ("hc_vacuolar", 2), ("debris",
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; memory is the peak resident set, 0 where it was not taken."""
+    """One line of the table; memory is the peak resident set, 0 where it was not taken.
+
+    `mpp_um` tells the two slides apart.
+    """
 
     what: str
+    mpp_um: float
     megapixels: float
     seconds: float
+    processor_s: float
     peak_mib: float = 0.0
+    gpu_busy: float | None = None
 
     @property
     def rate(self) -> float:
@@ -67,7 +78,7 @@ def make_slide(path: Path, side_px: int, mpp_um: float) -> None:
     beside.replace(path)
 
 
-def decode_floor(path: Path) -> Row:
+def decode_floor(path: Path, mpp_um: float) -> Row:
     """Decode every level-0 tile with imagecodecs on all cores."""
     with tifffile.TiffFile(path) as tif:
         page = tif.pages.first
@@ -80,26 +91,67 @@ def decode_floor(path: Path) -> Row:
                 stream.seek(offset)
                 imagecodecs.jpeg8_decode(stream.read(count), tables=tables, colorspace="YCBCR", outcolorspace="RGB")
 
-    start = time.perf_counter()
-    with ThreadPoolExecutor(cores()) as pool:
-        list(pool.map(decode, [places[i :: cores()] for i in range(cores())]))
-    return Row("(a) decode only", size, time.perf_counter() - start)
+    def work() -> None:
+        with ThreadPoolExecutor(cores()) as pool:
+            list(pool.map(decode, [places[i :: cores()] for i in range(cores())]))
+
+    return timed("(a) decode only", mpp_um, size, work)
 
 
-def score(path: Path, what: str) -> Row:
+def score(path: Path, mpp_um: float, what: str, *options: str) -> Row:
     """Run `dtcseg score` as a user would; time is that of the whole process, start included."""
     with open_slide(path) as slide:
         size = slide.levels[0].width_px * slide.levels[0].height_px / 1e6
-    with tempfile.TemporaryDirectory() as out:
+    program = str(Path(sys.executable).with_name("dtcseg"))
+    with tempfile.TemporaryDirectory() as out, GpuWatch() as gpu:
         start = time.perf_counter()
-        command = [str(Path(sys.executable).with_name("dtcseg")), "score", str(path), "--out", out, "--device", "cpu"]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen([program, "score", str(path), "--out", out, *options], stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
     if status:
         raise RuntimeError(f"dtcseg score ended with status {status}")
     to_mib = 1 / 1024 if sys.platform == "linux" else 1 / 1024**2
-    return Row(what, size, seconds, usage.ru_maxrss * to_mib)
+    busy = gpu.busy if "cuda" in options else None
+    return Row(what, mpp_um, size, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * to_mib, busy)
+
+
+class GpuWatch:
+    """Asks the NVIDIA driver every half second how busy the first GPU is; `busy` is the mean, 0..1."""
+
+    def __init__(self) -> None:
+        self._seen: list[float] = []
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> GpuWatch:
+        """Begin."""
+        if has_gpu():
+            self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End."""
+        self._end.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @property
+    def busy(self) -> float | None:
+        """Mean share of the time; None where nothing was seen."""
+        return float(np.mean(self._seen)) / 100 if self._seen else None
+
+    def _look(self) -> None:
+        command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "--id=0"]
+        while not self._end.wait(0.5):
+            said = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+            self._seen.extend([float(said)] if said.isdigit() else [])
+
+
+def has_gpu() -> bool:
+    """Whether PyTorch finds a CUDA device and its driver can be asked."""
+    import torch
+
+    return torch.cuda.is_available() and shutil.which("nvidia-smi") is not None
 
 
 def share_of_look(path: Path) -> float:
@@ -165,24 +217,41 @@ def stardist(crop: npt.NDArray[np.uint8]) -> Callable[[], None] | None:
     return run
 
 
-def timed(what: str, megapixels: float, work: Callable[[], object]) -> Row:
+def timed(what: str, mpp_um: float, megapixels: float, work: Callable[[], object]) -> Row:
     """Time one call."""
-    start = time.perf_counter()
+    start, used = time.perf_counter(), time.process_time()
     work()
-    return Row(what, megapixels, time.perf_counter() - start)
+    return Row(what, mpp_um, megapixels, time.perf_counter() - start, time.process_time() - used)
 
 
 def table(rows: list[Row]) -> str:
-    """Markdown table with the ratios to (b)."""
-    scoring = next(row for row in rows if row.what.startswith("(b)"))
-    lines = ["| what | Mpx | s | Mpx/s | (b) is times as fast | peak MiB |", "|---|---|---|---|---|---|"]
+    """Markdown table; the ratios are those of the times on the clock, to (a) and to (b) of the same pixel size."""
+    lines = [
+        "| what | µm/px | Mpx | s | core s | Mpx/s | times (a) | (b) is times as fast | peak MiB | GPU busy |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
     for row in rows:
+        known = {one.what[:4]: one for one in rows if one.mpp_um == row.mpp_um}
+        floor = f"{known['(a) '].rate / row.rate:.1f}" if row.what.startswith("(b") else ""
         memory = f"{row.peak_mib:.0f}" if row.peak_mib else ""
-        times = scoring.rate / row.rate
+        busy = "" if row.gpu_busy is None else f"{100 * row.gpu_busy:.0f} %"
         lines.append(
-            f"| {row.what} | {row.megapixels:.1f} | {row.seconds:.1f} | {row.rate:.1f} | {times:.2f} | {memory} |"
+            f"| {row.what} | {row.mpp_um} | {row.megapixels:.1f} | {row.seconds:.1f} | {row.processor_s:.1f} | "
+            f"{row.rate:.1f} | {floor} | {known['(b) '].rate / row.rate:.2f} | {memory} | {busy} |"
         )
     return "\n".join(lines)
+
+
+def rows_of(path: Path, mpp_um: float) -> list[Row]:
+    """Floor and scoring of one slide, one after the other."""
+    rows = [
+        decode_floor(path, mpp_um),
+        score(path, mpp_um, "(b) `dtcseg score`", "--device", "cpu"),
+        score(path, mpp_um, "(b s) … `--count sampled`", "--device", "cpu", "--count", "sampled"),
+    ]
+    if has_gpu():
+        rows.append(score(path, mpp_um, "(b g) … on the GPU", "--device", "cuda"))
+    return rows
 
 
 def main() -> None:
@@ -193,24 +262,21 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     side = max(round(np.sqrt(options.gigapixels * 1e9) / REPEAT_PX / 2), 1) * 2 * REPEAT_PX
-    whole, quarter = options.work / f"{side}.ome.tif", options.work / f"{side // 2}.ome.tif"
-    make_slide(whole, side, 0.5)
-    make_slide(quarter, side // 2, 0.5)
-    with open_slide(whole) as slide:
+    coarse, fine = options.work / f"{side}.ome.tif", options.work / f"{side}_fine.ome.tif"
+    make_slide(coarse, side, 0.5)
+    make_slide(fine, side, 0.25)
+    rows = [*rows_of(coarse, 0.5), *rows_of(fine, 0.25)]
+    with open_slide(coarse) as slide:
         crop = slide.read(0, 0, 0, CROP_PX, CROP_PX).astype(np.uint8)
-    rows = [
-        decode_floor(whole),
-        score(whole, "(b) dtcseg score"),
-        score(quarter, "(b') dtcseg score, a quarter of the slide"),
-        timed("(c) scikit-image recipe", CROP_PX**2 / 1e6, lambda: recipe(crop)),
-    ]
+    rows.append(timed("(c) scikit-image recipe", 0.5, CROP_PX**2 / 1e6, lambda: recipe(crop)))
     network = stardist(crop)
     if network is None:
         sys.stderr.write("(d) left out: stardist and tensorflow are not installed\n")
     else:
-        rows.append(timed("(d) StarDist 2D, network only", (CROP_PX // 1024 * 1024) ** 2 / 1e6, network))
+        seen = (CROP_PX // 1024 * 1024) ** 2 / 1e6
+        rows.append(timed("(d) StarDist 2D, network only", 0.5, seen, network))
     sys.stdout.write(table(rows) + "\n")
-    sys.stdout.write(f"\nThe second look takes {100 * share_of_look(quarter):.1f} % of the time of (b').\n")
+    sys.stdout.write(f"\nThe second look takes {100 * share_of_look(coarse):.1f} % of the time of (b).\n")
     (options.work / "throughput.json").write_text(json.dumps([row.__dict__ for row in rows], indent=1))
 
 

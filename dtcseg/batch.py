@@ -307,7 +307,7 @@ class _Run:
     def _key(self, job: SlideJob) -> str:
         """Hash what the results depend on; empty while the files are away."""
         try:
-            return resume_key(job, self.weights)
+            return resume_key(job, self.weights, self.config.count)
         except OSError:
             return ""
 
@@ -464,6 +464,7 @@ def _settings(jobs: Sequence[SlideJob], config: ScoreConfig) -> dict[str, object
         "mpp": next((job.mpp_um for job in jobs if job.mpp_source == "flag"), None),
         "workers": config.workers,
         "scheduler": config.scheduler is not None,
+        "count": config.count,
         "tile_px": config.tile_px,
         "batch": config.batch,
         "limit_s": config.limit_s,

@@ -43,6 +43,13 @@ class StainName(StrEnum):
     IF = "if"
 
 
+class Count(StrEnum):
+    """How nuclei are counted (the words of `dtcseg.config.ScoreConfig.count`)."""
+
+    ALL = "all"
+    SAMPLED = "sampled"
+
+
 class ExportFormat(StrEnum):
     """Formats of other programs (the words of `dtcseg.exports.command.FORMATS`, which would load NumPy)."""
 
@@ -70,6 +77,7 @@ Model = Annotated[str, typer.Option("--model", metavar="NAME_OR_FILE", help="Wei
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where the network runs.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Slides scored side by side.")]
 Scheduler = Annotated[str | None, typer.Option("--scheduler", metavar="ADDRESS", help="Dask scheduler to score on.")]
+Counting = Annotated[Count, typer.Option("--count", help="Nuclei: all, or those of a random sample of fields.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Go on with what a scanner brings into the folders; Ctrl-C ends.")]
 Limit = Annotated[
     float, typer.Option("--limit", metavar="MINUTES", help="A slide without progress for so long is given up.")
@@ -138,6 +146,7 @@ def score(
     scheduler: Scheduler = None,
     watch: Watch = False,
     limit: Limit = 20.0,
+    count: Counting = Count.ALL,
 ) -> None:
     """Score slides into a results folder.
 
@@ -148,7 +157,15 @@ def score(
     from dtcseg.manifest import find_slides
     from dtcseg.results.summary import summary_text
 
-    config = ScoreConfig(out=out, model=model, device=device, workers=workers, scheduler=scheduler, limit_s=limit * 60)
+    config = ScoreConfig(
+        out=out,
+        model=model,
+        device=device,
+        workers=workers,
+        scheduler=scheduler,
+        count=count.value,
+        limit_s=limit * 60,
+    )
     word = stain.value if stain else None
     if watch:
         result = watch_folders(inputs, config, stain=word, mpp_um=mpp)

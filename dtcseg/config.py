@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from dtcseg.cells import Role, Stain
@@ -71,6 +71,8 @@ class ScoreConfig:
     batch : int
         Tiles that are read together and, on a GPU, go through the network at once; 0: one on a CPU, eight on a GPU.
         Results do not depend on it.
+    count : {"all", "sampled"}
+        Count every nucleus, or those of a random sample of fields; candidates are sought everywhere either way.
     limit_s : float
         A slide that makes no progress for so long hangs: its process is ended, and the slide tried once more.
     """
@@ -80,6 +82,7 @@ class ScoreConfig:
     device: str = "auto"
     workers: int = 1
     scheduler: str | None = None
-    tile_px: int = 768
+    tile_px: int = 1152
     batch: int = 0
+    count: Literal["all", "sampled"] = "all"
     limit_s: float = 1200.0

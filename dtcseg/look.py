@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float32]
 
 _CROPS_A_TASK = 16
-_NEIGHBOURHOOD_UM = 50.0
+NEIGHBOURHOOD_UM = 50.0
 _TOUCHING_UM = 2.0
 """Outlines this close belong to one cluster: about the error of both outlines together."""
 _SAME_OBJECT = 0.4
@@ -70,7 +70,7 @@ def look_at(
     profile: SlideProfile,
     engine: Engine,
     centres_px: npt.NDArray[np.float64],
-    nuclei_px: npt.NDArray[np.float32],
+    nuclei_around: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float32]],
     *,
     threads: int,
     on_progress: Callable[[float], None],
@@ -86,8 +86,9 @@ def look_at(
     engine : Engine
     centres_px : (N, 2) float64
         Level-0 (x, y) of the candidates.
-    nuclei_px : (M, 2) float32
-        Level-0 (x, y) of every nucleus counted, for the number of neighbours.
+    nuclei_around : callable
+        From places (N, 2), level-0 pixels, to all nuclei (M, 2) float32 within `NEIGHBOURHOOD_UM` of them at least, for
+        the number of neighbours.
     threads : int
     on_progress : callable
 
@@ -113,7 +114,9 @@ def look_at(
         handles.close()
     threshold = engine.info.card.tumour_threshold
     candidates = [_candidate(s, grid, threshold) for s in seen if s is not None]
-    return _related(_distinct(candidates), nuclei_px, grid.mpp_um / grid.downsample)
+    distinct = _distinct(candidates)
+    centres = np.array([(c.x_px, c.y_px) for c in distinct]).reshape(-1, 2)
+    return _related(distinct, nuclei_around(centres), grid.mpp_um / grid.downsample)
 
 
 def look_closely(
@@ -339,7 +342,7 @@ def _related(
         return ()
     centres = np.array([(c.x_px, c.y_px) for c in candidates])
     if len(nuclei_px):
-        near = cKDTree(nuclei_px).query_ball_point(centres, _NEIGHBOURHOOD_UM / mpp_um)
+        near = cKDTree(nuclei_px).query_ball_point(centres, NEIGHBOURHOOD_UM / mpp_um)
     else:
         near = [[] for _ in candidates]
     clusters = _clusters(candidates, mpp_um)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
@@ -14,14 +14,15 @@ import numpy.typing as npt
 from dtcseg.cells import Candidate, SlideScore, Stain
 from dtcseg.crops import candidate_crops
 from dtcseg.errors import MissingResolution, UnreadableRegion, UnsuitableSlide
-from dtcseg.look import look_at
+from dtcseg.look import NEIGHBOURHOOD_UM, look_at
 from dtcseg.network.engine import Engine
 from dtcseg.network.model import LOOK_MPP_UM, SCREEN_MPP_UM
 from dtcseg.network.weights import Card, WeightsInfo, resolve
 from dtcseg.overview import Overview, read_overview
 from dtcseg.parallel import cores
 from dtcseg.quality import BLOCK_PX, Code, QualityMap, Spots, find_spots, judge
-from dtcseg.screen import Screening, SlideProfile, block_grid, screen_slide
+from dtcseg.sampling import blocks_of, counted_in, draw_fields, estimate_total, field_areas_mm2
+from dtcseg.screen import Road, Screening, SlideProfile, block_grid, network_share, screen_slide, search_windows
 from dtcseg.slide import match_channels, open_slide
 from dtcseg.stain.brightfield import (
     BrightfieldProfile,
@@ -32,11 +33,11 @@ from dtcseg.stain.brightfield import (
     foreign_share,
 )
 from dtcseg.stain.fluorescence import FluorescenceProfile, estimate_fluorescence
+from dtcseg.windows import cells_near, cells_of
 from dtcseg.working import WorkingGrid, box_mean, plan_grid, read_working
 
 if TYPE_CHECKING:
     from dtcseg.config import ScoreConfig, SlideJob
-    from dtcseg.quality import BlockGrid
     from dtcseg.slide import Slide
     from dtcseg.slide._base import PixelArray, ResolutionSource
     from dtcseg.tiles import Tile
@@ -58,6 +59,9 @@ _PLACES = 48
 _PLACE_PX = 24
 _APART_UM = 40.0
 _DEFAULT_GPU_BATCH = 8
+_MOST_ASKED = 0.6
+"""Share of the network's work above which a sample of fields saves too little to be worth its error: reading twice
+costs a sixth of counting all."""
 _CELL_ERROR_RATE = 0.04
 """Share of single nuclei that are missed or counted twice, independent of each other, on slides not trained on."""
 
@@ -247,46 +251,128 @@ def _read_patch(opened: _Opened, x: int, y: int, side: int) -> PixelArray | None
         return None
 
 
+@dataclass(frozen=True)
+class _FirstLook:
+    """What the first look says, all in the screened area.
+
+    `nuclei` and `centres` are (N, 3): x, y in working pixels, and logit. `around` finds the nuclei around places, for
+    `look_at`.
+    """
+
+    quality: QualityMap
+    nuclei: npt.NDArray[np.float32]
+    centres: npt.NDArray[np.float32]
+    around: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float32]]
+    mnc: int
+    sampling_error: float = 0.0
+    counted: dict[str, object] = field(default_factory=lambda: {"count": "all"})
+
+
 def _score(
     opened: _Opened, profile: SlideProfile, engine: Engine, config: ScoreConfig, on_progress: OnProgress
 ) -> SlideScore:
     """Both looks and the judgement of quality."""
-    slide, grid = opened.slide, opened.grid
-    blocks = block_grid(grid)
-    cover = blocks.cover(opened.mask, opened.spots.mpp_um)
-    screening = screen_slide(
-        slide,
-        grid,
-        profile,
-        engine,
-        worth=lambda tile: _holds(cover, tile),
+    road = Road(
         tile_px=config.tile_px,
         batch=config.batch or (1 if engine.device.type == "cpu" else _DEFAULT_GPU_BATCH),
         threads=opened.threads,
-        on_progress=lambda share: on_progress(0.05 + 0.8 * share),
     )
-    quality = _quality(opened, blocks, screening)
-    nuclei = _screened(screening.nuclei, quality, grid)
-    centres = _screened(screening.candidates, quality, grid)
-    flags = list(quality.flags(len(nuclei)))
+    first_look = _look_at_all if config.count == "all" else _look_at_some
+    first = first_look(opened, profile, engine, road, lambda share: on_progress(0.05 + 0.8 * share))
+    centres, flags = first.centres, list(first.quality.flags(first.mnc))
+    if first.counted["count"] == "sampled":
+        flags.append(f"count_sampled:{first.counted['fields']}_of_{first.counted['of']}_fields")
     if len(centres) > MAX_CANDIDATES:
         flags.append(f"too_many_candidates:{len(centres)}")
         best = np.sort(np.argsort(-centres[:, 2], kind="stable")[:MAX_CANDIDATES])
         centres = centres[best]
-    nuclei_px = _level0(nuclei, grid).astype(np.float32)
-    close = plan_grid(slide, opened.mpp_um, LOOK_MPP_UM)
+    close = plan_grid(opened.slide, opened.mpp_um, LOOK_MPP_UM)
     candidates = look_at(
-        slide,
+        opened.slide,
         close,
         profile,
         engine,
-        _level0(centres, grid),
-        nuclei_px,
+        _level0(centres, opened.grid),
+        first.around,
         threads=opened.threads,
         on_progress=lambda share: on_progress(0.85 + 0.15 * share),
     )
-    score = _slide_score(opened, profile, engine, quality, nuclei_px, candidates, flags)
-    return replace(score, crops=candidate_crops(slide, close, profile, candidates))
+    score = _slide_score(opened, profile, engine, first, candidates, flags)
+    return replace(score, crops=candidate_crops(opened.slide, close, profile, candidates))
+
+
+def _look_at_all(
+    opened: _Opened, profile: SlideProfile, engine: Engine, road: Road, on_progress: OnProgress
+) -> _FirstLook:
+    """Count every nucleus."""
+    screening = _screen(opened, profile, engine, road, on_progress)
+    quality = _quality(opened, screening)
+    nuclei = _screened(screening.nuclei, quality, opened.grid)
+    nuclei_px = _level0(nuclei, opened.grid).astype(np.float32)
+    centres = _screened(screening.candidates, quality, opened.grid)
+    return _FirstLook(quality, nuclei, centres, lambda places: nuclei_px, len(nuclei))
+
+
+def _look_at_some(
+    opened: _Opened, profile: SlideProfile, engine: Engine, road: Road, on_progress: OnProgress
+) -> _FirstLook:
+    """Count the nuclei of a sample of fields; seek candidates wherever there is cytokeratin.
+
+    Where that is nearly everywhere, counting all costs no more, and is what is done and said.
+    """
+    grid = opened.grid
+    screening = _screen(opened, profile, None, road, lambda share: on_progress(0.2 * share))
+    quality = _quality(opened, screening)
+    areas = field_areas_mm2(quality)
+    drawn = draw_fields(areas)
+    fields = blocks_of(drawn, quality.codes.shape)
+    screened = cells_of(quality.codes == Code.SCREENED, screening.stained.shape)
+    asked = screened & (screening.stained | cells_of(fields, screening.stained.shape))
+    share = network_share(asked, screened, road.tile_px)
+
+    def search(asked: npt.NDArray[np.bool_], on_progress: OnProgress) -> list[npt.NDArray[np.float32]]:
+        """Nuclei and candidates, in the screened area."""
+        found = search_windows(opened.slide, grid, profile, engine, road, asked=asked, on_progress=on_progress)
+        return [_screened(points, quality, grid) for points in found]
+
+    def around(places: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        reach_px = NEIGHBOURHOOD_UM / grid.mpp_um + 1
+        near = cells_near((places + 0.5) / grid.downsample - 0.5, reach_px, screened.shape)
+        return _level0(search(near & screened, lambda share: None)[0], grid).astype(np.float32)
+
+    rest: OnProgress = lambda share: on_progress(0.2 + 0.8 * share)  # noqa: E731
+    if share > _MOST_ASKED:
+        nuclei, centres = search(screened, rest)
+        nuclei_px = _level0(nuclei, grid).astype(np.float32)
+        said: dict[str, object] = {"count": "all", "why": f"sampling would leave the network {share:.0%} of the slide"}
+        return _FirstLook(quality, nuclei, centres, lambda places: nuclei_px, len(nuclei), counted=said)
+    nuclei, centres = search(asked, rest)
+    nuclei, counts = counted_in(nuclei, fields, areas.shape)
+    estimate = estimate_total(counts, areas, drawn)
+    said = {
+        "count": "sampled",
+        "fields": int(drawn.sum()),
+        "of": int((areas > 0).sum()),
+        "nuclei": len(nuclei),
+        "area_mm2": round(float(areas[drawn].sum()), 4),
+        "half_width": round(estimate.half_width, 1),
+    }
+    return _FirstLook(quality, nuclei, centres, around, round(estimate.total), estimate.half_width, said)
+
+
+def _screen(
+    opened: _Opened, profile: SlideProfile, engine: Engine | None, road: Road, on_progress: OnProgress
+) -> Screening:
+    cover = block_grid(opened.grid).cover(opened.mask, opened.spots.mpp_um)
+    return screen_slide(
+        opened.slide,
+        opened.grid,
+        profile,
+        engine,
+        road,
+        worth=lambda tile: _holds(cover, tile),
+        on_progress=on_progress,
+    )
 
 
 def _holds(cover: npt.NDArray[np.float32], tile: Tile) -> bool:
@@ -296,7 +382,8 @@ def _holds(cover: npt.NDArray[np.float32], tile: Tile) -> bool:
     return bool((cover[rows, columns] > 0).any())
 
 
-def _quality(opened: _Opened, blocks: BlockGrid, screening: Screening) -> QualityMap:
+def _quality(opened: _Opened, screening: Screening) -> QualityMap:
+    blocks = screening.blocks
     codes = judge(
         screening.stats,
         blocks.cover(opened.mask, opened.spots.mpp_um),
@@ -320,15 +407,16 @@ def _slide_score(
     opened: _Opened,
     profile: SlideProfile,
     engine: Engine,
-    quality: QualityMap,
-    nuclei_px: npt.NDArray[np.float32],
+    first: _FirstLook,
     candidates: tuple[Candidate, ...],
     flags: list[str],
 ) -> SlideScore:
     slide, card = opened.slide, engine.info.card
     known = cast("BrightfieldProfile | FluorescenceProfile", profile)
-    mnc = len(nuclei_px)
-    spread = 1.96 * math.sqrt((card.count_relative_sd * mnc) ** 2 + _CELL_ERROR_RATE * mnc)
+    quality, mnc = first.quality, first.mnc
+    spread = math.hypot(
+        1.96 * math.sqrt((card.count_relative_sd * mnc) ** 2 + _CELL_ERROR_RATE * mnc), first.sampling_error
+    )
     return SlideScore(
         stain=known.stain,
         stain_source=known.stain_source,
@@ -341,7 +429,7 @@ def _slide_score(
         mnc_low=round(max(mnc - spread, 0.0), 1),
         mnc_high=round(mnc + spread, 1),
         candidates=candidates,
-        nuclei_px=nuclei_px,
+        nuclei_px=_level0(first.nuclei, opened.grid).astype(np.float32),
         excluded_mm2={name: round(area, 4) for name, area in quality.excluded_mm2().items()},
         qc=tuple(flags),
         details={
@@ -354,6 +442,7 @@ def _slide_score(
             "recall": _recall(card),
             "device": str(engine.device.type),
             "precision": engine.precision,
+            "counted": first.counted,
         },
     )
 

@@ -1,10 +1,15 @@
-"""The first look: the whole slide at 1 µm/px, tile by tile. Finds nuclei and candidates, measures quality."""
+"""The first look at 1 µm/px: finds nuclei and candidates, measures quality.
+
+`screen_slide` looks at the whole slide, tile by tile. Where the network need not see all of it, it does the cheap half
+without (quality, and where there is cytokeratin), and `search_windows` the dear one, only where it is asked to. What is
+found at a place is the same either way, bit for bit.
+"""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +21,7 @@ from dtcseg.network.peaks import CANDIDATE_APART_PX, NUCLEUS_APART_PX, candidate
 from dtcseg.parallel import ordered_map
 from dtcseg.quality import BLOCK_PX, BlockGrid, BlockStats, block_statistics
 from dtcseg.tiles import Tile, plan_tiles
+from dtcseg.windows import CELL_PX, cost_px, plan_windows
 from dtcseg.working import WorkingGrid, read_working
 
 if TYPE_CHECKING:
@@ -26,13 +32,13 @@ if TYPE_CHECKING:
     from dtcseg.slide._base import Kind
 
 FloatArray = npt.NDArray[np.float32]
+_Result = TypeVar("_Result")
 
-_CK_REACH_PX = 7
-"""Cytokeratin is looked for this far around a candidate's centre: the radius of a small tumour cell (µm)."""
 _TIDY_TILES = 4
 """Freed memory goes back after as many tiles: about 3 % of the time, and the peak no longer grows with the slide."""
-_CK_TRACE = 0.08
-"""Least cytokeratin (mean of 3 x 3 µm) worth a second look, which itself asks for more (`look._CK_POSITIVE`)."""
+_CK_TRACE, _CK_TRACE_PX = 0.10, 6
+"""A candidate needs as much cytokeratin (mean of 3 x 3 µm) on so many pixels of two cells by two: what the second look
+itself asks for (`look._CK_POSITIVE`), on half the area of the smallest thing that it keeps."""
 
 
 class Profile(Protocol):
@@ -66,6 +72,8 @@ class Screening:
         Quality measurements of every block looked at.
     unreadable : (rows, cols) bool
         Blocks that could not be decoded.
+    stained : (rows, cols) bool
+        Cells of 8 x 8 working pixels in and around which there is enough cytokeratin for a candidate.
     """
 
     nuclei: FloatArray
@@ -73,6 +81,7 @@ class Screening:
     blocks: BlockGrid
     stats: BlockStats
     unreadable: npt.NDArray[np.bool_]
+    stained: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -83,6 +92,7 @@ class _Found:
     first_block: tuple[int, int]
     stats: BlockStats
     unreadable: list[tuple[int, int]]
+    stained: npt.NDArray[np.bool_]
 
 
 class SlideHandles:
@@ -110,18 +120,32 @@ class SlideHandles:
             handle.close()
 
 
+@dataclass(frozen=True)
+class Road:
+    """How the first look goes over a slide; the result depends on none of it.
+
+    Attributes
+    ----------
+    tile_px, batch, threads : int
+    shift_px : (int, int)
+        Moves the tile grid, for tests.
+    """
+
+    tile_px: int
+    batch: int
+    threads: int
+    shift_px: tuple[int, int] = (0, 0)
+
+
 def screen_slide(
     slide: Slide,
     grid: WorkingGrid,
     profile: Profile,
-    engine: Engine,
+    engine: Engine | None,
+    road: Road,
     *,
     worth: Callable[[Tile], bool],
-    tile_px: int,
-    batch: int,
-    threads: int,
     on_progress: Callable[[float], None],
-    shift_px: tuple[int, int] = (0, 0),
 ) -> Screening:
     """Look at the whole slide once.
 
@@ -131,48 +155,112 @@ def screen_slide(
     grid : WorkingGrid
         Of about 1 µm/px.
     profile : Profile
-    engine : Engine
+    engine : Engine or None
+        None: only measure; no nuclei and no candidates are found.
+    road : Road
     worth : callable
         Whether a tile holds anything but glass; the others are skipped.
-    tile_px, batch, threads : int
-        The result does not depend on them.
     on_progress : callable
         Told the share of tiles done, 0..1.
-    shift_px : (int, int)
-        Moves the tile grid, for tests; the result does not depend on it.
     """
     tiles = [
         tile
         for tile in plan_tiles(
-            grid.width_px, grid.height_px, tile=tile_px, halo=SCREEN_REACH_PX, align=SCREEN_STRIDE_PX, shift=shift_px
+            grid.width_px,
+            grid.height_px,
+            tile=road.tile_px,
+            halo=SCREEN_REACH_PX,
+            align=SCREEN_STRIDE_PX,
+            shift=road.shift_px,
         )
         if worth(tile)
     ]
     blocks = block_grid(grid)
     stats = BlockStats.empty(blocks.rows, blocks.cols)
     unreadable = np.zeros((blocks.rows, blocks.cols), bool)
-    handles = SlideHandles(slide)
+    stained = np.zeros((-(-grid.height_px // CELL_PX), -(-grid.width_px // CELL_PX)), bool)
     view = _View(grid, profile, slide.kind, blocks)
 
-    def work(group: Sequence[Tile]) -> list[_Found]:
-        return _screen_group(handles.get(), view, engine, group)
+    def work(handle: Slide, group: Sequence[Tile]) -> list[_Found]:
+        return _screen_group(handle, view, engine, group)
 
-    nuclei, candidates, done = [], [], 0
+    nuclei, candidates = [], []
+    for found in _each(slide, work, tiles, road, on_progress):
+        nuclei.append(found.nuclei)
+        candidates.append(found.candidates)
+        stats.put(*found.first_block, found.stats)
+        for row, column in found.unreadable:
+            unreadable[row, column] = True
+        row, column = found.tile.y // CELL_PX, found.tile.x // CELL_PX
+        stained[row : row + found.stained.shape[0], column : column + found.stained.shape[1]] = found.stained
+    return Screening(_sorted(nuclei), _sorted(candidates), blocks, stats, unreadable, stained)
+
+
+def search_windows(
+    slide: Slide,
+    grid: WorkingGrid,
+    profile: Profile,
+    engine: Engine,
+    road: Road,
+    *,
+    asked: npt.NDArray[np.bool_],
+    on_progress: Callable[[float], None],
+) -> tuple[FloatArray, FloatArray]:
+    """Look at parts of a slide.
+
+    Parameters
+    ----------
+    slide, grid, profile, engine, road
+        As `screen_slide`.
+    asked : (rows, cols) bool
+        Cells of `CELL_PX` working pixels to be looked at.
+    on_progress : callable
+
+    Returns
+    -------
+    nuclei, candidates : (N, 3) float32
+        As in `Screening`; all that lie in the cells asked for, and some around them.
+    """
+    windows = [
+        replace(one, width=min(one.width, grid.width_px - one.x), height=min(one.height, grid.height_px - one.y))
+        for one in _windows(asked, road.tile_px)
+    ]
+    view = _View(grid, profile, slide.kind, block_grid(grid))
+
+    def work(handle: Slide, group: Sequence[Tile]) -> list[tuple[FloatArray, FloatArray]]:
+        return [(nuclei, found) for _, _, _, nuclei, found, _ in _looked_at(handle, view, engine, group)]
+
+    both = list(_each(slide, work, windows, road, on_progress))
+    return _sorted([nuclei for nuclei, _ in both]), _sorted([found for _, found in both])
+
+
+def network_share(asked: npt.NDArray[np.bool_], everything: npt.NDArray[np.bool_], tile_px: int) -> float:
+    """Work of the network on what asks over that on everything, both as `search_windows` would do it; halos count."""
+    return cost_px(_windows(asked, tile_px)) / max(cost_px(_windows(everything, tile_px)), 1)
+
+
+def _windows(asked: npt.NDArray[np.bool_], tile_px: int) -> list[Tile]:
+    return plan_windows(asked, largest=tile_px, halo=SCREEN_REACH_PX)
+
+
+def _each(
+    slide: Slide,
+    work: Callable[[Slide, Sequence[Tile]], list[_Result]],
+    tiles: Sequence[Tile],
+    road: Road,
+    on_progress: Callable[[float], None],
+) -> Iterator[_Result]:
+    """Work on tiles in threads, each with a handle of its own; results come in the order of the tiles."""
+    handles, done = SlideHandles(slide), 0
     try:
-        for results in ordered_map(work, _groups(tiles, batch), threads):
-            for found in results:
-                nuclei.append(found.nuclei)
-                candidates.append(found.candidates)
-                stats.put(*found.first_block, found.stats)
-                for row, column in found.unreadable:
-                    unreadable[row, column] = True
+        for results in ordered_map(lambda group: work(handles.get(), group), _groups(tiles, road.batch), road.threads):
+            yield from results
             done += len(results)
             on_progress(done / len(tiles))
             if done // _TIDY_TILES > (done - len(results)) // _TIDY_TILES:
                 give_back()
     finally:
         handles.close()
-    return Screening(_sorted(nuclei), _sorted(candidates), blocks, stats, unreadable)
 
 
 def block_grid(grid: WorkingGrid) -> BlockGrid:
@@ -213,47 +301,74 @@ class _View:
     blocks: BlockGrid
 
 
-def _screen_group(slide: Slide, view: _View, engine: Engine, tiles: Sequence[Tile]) -> list[_Found]:
-    """Read, measure and search a few tiles; those of one size go through the network together."""
+def _screen_group(slide: Slide, view: _View, engine: Engine | None, tiles: Sequence[Tile]) -> list[_Found]:
+    """Read, measure and search a few tiles."""
+    results = []
+    for tile, planes, unreadable, nuclei, candidates, stained in _looked_at(slide, view, engine, tiles):
+        first, stats = _tile_blocks(slide, view, tile, planes)
+        results.append(_Found(tile, nuclei, candidates, first, stats, unreadable, stained))
+    return results
+
+
+_Looked = tuple[Tile, FloatArray, list[tuple[int, int]], FloatArray, FloatArray, npt.NDArray[np.bool_]]
+
+
+def _looked_at(slide: Slide, view: _View, engine: Engine | None, tiles: Sequence[Tile]) -> Iterator[_Looked]:
+    """Tile, planes, unreadable blocks, nuclei, candidates, stained cells; tiles of one size go through together."""
     by_size: dict[tuple[int, ...], list[tuple[Tile, FloatArray, list[tuple[int, int]]]]] = {}
     for tile in tiles:
         planes, unreadable = _tile_planes(slide, view, tile)
         by_size.setdefault(planes.shape, []).append((tile, planes, unreadable))
-    results = []
-    card = engine.info.card
+    none = np.zeros((0, 3), np.float32)
     for members in by_size.values():
+        if engine is None:
+            for tile, planes, unreadable in members:
+                yield tile, planes, unreadable, none, none, stained_cells(planes[1], tile)
+            continue
+        card = engine.info.card
         together = members[0][1][None] if len(members) == 1 else np.stack([planes for _, planes, _ in members])
-        logits = engine.screen(together)
-        for (tile, planes, unreadable), maps in zip(members, logits, strict=True):
+        for (tile, planes, unreadable), maps in zip(members, engine.screen(together), strict=True):
             nuclei = core_peaks(nucleus_logits(maps), tile, card.nucleus_threshold, NUCLEUS_APART_PX)
             candidates = core_peaks(candidate_logits(maps), tile, card.candidate_threshold, CANDIDATE_APART_PX)
-            candidates = candidates[stained(planes[1], tile, candidates)]
-            first, stats = _tile_blocks(slide, view, tile, planes)
-            results.append(_Found(tile, nuclei, candidates, first, stats, unreadable))
-    return results
+            cells = stained_cells(planes[1], tile)
+            yield tile, planes, unreadable, nuclei, candidates[stained(cells, tile, candidates)], cells
 
 
-def stained(ck: FloatArray, tile: Tile, points: FloatArray) -> npt.NDArray[np.bool_]:
-    """Whether there is any cytokeratin at each point: what has none needs no second look.
+def stained_cells(ck: FloatArray, tile: Tile) -> npt.NDArray[np.bool_]:
+    """Where there is enough cytokeratin for a candidate: what has less needs no second look.
 
     Parameters
     ----------
     ck : (H, W) float32
-        Cytokeratin plane of the tile with its halo.
-    points : (N, 3) float32
-        x, y in working pixels of the slide.
+        Cytokeratin plane of the tile with its halo; H and W are multiples of `CELL_PX`.
+    tile : Tile
+        Starts on a multiple of `CELL_PX`, and so its halo is one.
+
+    Returns
+    -------
+    (rows, cols) bool
+        Cells of the tile's core in or beside which there is enough.
     """
-    found = np.zeros(len(points), bool)
-    side = 2 * _CK_REACH_PX + 1
-    for i, (x, y, _) in enumerate(points):
-        column, row = int(x) - tile.x + tile.halo - _CK_REACH_PX, int(y) - tile.y + tile.halo - _CK_REACH_PX
-        window = ck[row - 1 : row + side + 1, column - 1 : column + side + 1]
-        total = np.zeros((side, side), np.float32)
-        for dy in range(3):
-            for dx in range(3):
-                total += window[dy : dy + side, dx : dx + side]
-        found[i] = total.max() >= 9 * _CK_TRACE
-    return found
+    rows = ck[:-2] + ck[1:-1] + ck[2:]
+    traces = np.zeros(ck.shape, bool)
+    np.greater_equal(rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:], np.float32(9 * _CK_TRACE), out=traces[1:-1, 1:-1])
+    down, across = (side // CELL_PX for side in ck.shape)
+    counts = traces.view(np.uint8).reshape(down, CELL_PX, across, CELL_PX).sum(axis=(1, 3), dtype=np.int32)
+    enough = counts[:-1, :-1] + counts[1:, :-1] + counts[:-1, 1:] + counts[1:, 1:] >= _CK_TRACE_PX
+    cells = np.zeros((down, across), bool)
+    for dy in range(-1, 3):  # the four cells themselves, and one around them
+        for dx in range(-1, 3):
+            y0, x0 = max(dy, 0), max(dx, 0)
+            part = enough[max(-dy, 0) : down - dy, max(-dx, 0) : across - dx]
+            cells[y0 : y0 + part.shape[0], x0 : x0 + part.shape[1]] |= part[: down - y0, : across - x0]
+    first = tile.halo // CELL_PX
+    return cells[first : first - (-tile.height // CELL_PX), first : first - (-tile.width // CELL_PX)]
+
+
+def stained(cells: npt.NDArray[np.bool_], tile: Tile, points: FloatArray) -> npt.NDArray[np.bool_]:
+    """Whether points (N, 3) of a tile's core, in working pixels of the slide, lie in its `stained_cells`."""
+    columns, rows = ((points[:, i].astype(np.int64) - corner) // CELL_PX for i, corner in enumerate((tile.x, tile.y)))
+    return np.asarray(cells[rows, columns])
 
 
 def _tile_planes(slide: Slide, view: _View, tile: Tile) -> tuple[FloatArray, list[tuple[int, int]]]:

@@ -105,6 +105,16 @@ def test_score_all_done(dtcseg, slides, tmp_path):
     assert json.loads((out / "run.json").read_text())["settings"]["stain"] is None
 
 
+def test_counting_otherwise_scores_again(dtcseg, slides, tmp_path):
+    out, inputs = tmp_path / "out", slides("a")
+    assert dtcseg("score", inputs, "--out", out, "--count", "sampled")[0] == 0
+    assert json.loads((out / "run.json").read_text())["settings"]["count"] == "sampled"
+    assert not any("cells" in line for line in dtcseg("score", inputs, "--out", out, "--count", "sampled")[2])
+    assert any(line.startswith("a: 500 000 cells") for line in dtcseg("score", inputs, "--out", out)[2])
+    assert json.loads((out / "run.json").read_text())["settings"]["count"] == "all"
+    assert dtcseg("score", inputs, "--out", out, "--count", "some")[0] == 2
+
+
 def test_score_some_failed(dtcseg, slides, tmp_path):
     status, said, errors = dtcseg("score", slides("a", "bad"), "--out", tmp_path / "out", "--stain", "dab")
     assert status == 1

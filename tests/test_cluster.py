@@ -14,7 +14,10 @@ import pytest
 from batch_helpers import content, log, score, table, wait_for
 
 from dtcseg import cluster
+from dtcseg.batch import score_jobs
+from dtcseg.config import ScoreConfig
 from dtcseg.errors import UsageError
+from dtcseg.manifest import find_slides
 
 pytest.importorskip("distributed")
 pytestmark = pytest.mark.slow
@@ -199,6 +202,19 @@ def test_reader_that_crashes_or_hangs_leaves_the_worker_alone(tmp_path, slides, 
     assert {line["slide"] for line in log(out, "slide_again")} == {"crash", "once", "slow"}
     wait_for(lambda: not worker.children())  # the run is over, and so are its processes
     assert any(line["text"].startswith("Dask dashboard: http://") for line in log(out, "notice"))
+
+
+def test_the_real_networks_give_the_tables_of_a_local_run(tmp_path, dask):
+    """The released weights on two slides: here, side by side, on the cluster; byte for byte but for times."""
+    samples = Path(TESTS).parent / "data_samples"
+    found = find_slides([samples / f"{name}.ome.tif" for name in ("P03_baseline_aec", "P05_baseline_if")])
+    ways = {"here": {}, "side_by_side": {"workers": 2}, "cluster": {"scheduler": dask.address}}
+    for name, more in ways.items():
+        assert score_jobs(*found, ScoreConfig(out=tmp_path / name, device="cpu", **more)).status == 0
+    here = content(tmp_path / "here")
+    assert sum(name.endswith("cells.csv") for name in here) == 2
+    assert content(tmp_path / "side_by_side") == here
+    assert content(tmp_path / "cluster") == here
 
 
 def test_slides_wait_for_workers(tmp_path, slides, marks):

@@ -13,7 +13,7 @@ import dtcseg.score
 from dtcseg.config import ScoreConfig, SlideJob
 from dtcseg.errors import UnsuitableSlide
 from dtcseg.score import score_slide
-from dtcseg.screen import screen_slide
+from dtcseg.screen import Road
 
 
 def job(path, **more):
@@ -83,7 +83,7 @@ def test_the_cut_does_not_matter(slide, reference, tile_px, batch, workers, tmp_
 @pytest.mark.slow
 @pytest.mark.parametrize("shift", [(344, 344), (-344, 176)])
 def test_a_shifted_tile_grid_finds_the_same_cells(slide, reference, shift, tmp_path, monkeypatch):
-    monkeypatch.setattr(dtcseg.score, "screen_slide", partial(screen_slide, shift_px=shift))
+    monkeypatch.setattr(dtcseg.score, "Road", partial(Road, shift_px=shift))
     assert_same(score_slide(job(slide[0]), ScoreConfig(out=tmp_path)), reference)
 
 

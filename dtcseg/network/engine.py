@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from dtcseg.network.cpu import can_fuse, fuse_passes
 from dtcseg.network.device import choose_device
 from dtcseg.network.model import LOOK_PX, PLANES, fuse
 from dtcseg.network.sides import look_from_all_sides, worth_all_sides
@@ -29,7 +30,7 @@ class Engine:
 
     On a CPU every call computes on the calling thread alone: the caller runs one tile a core, which is faster than
     splitting each convolution, and the order of additions then never depends on the number of cores. On a GPU calls
-    take turns.
+    take turns, and the threads that wait for theirs read, unmix and lay out the next tiles meanwhile.
 
     Parameters
     ----------
@@ -48,6 +49,9 @@ class Engine:
         self._look = look.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.device.type == "cpu":
             torch.set_num_threads(1)
+            if can_fuse():
+                for network in (self._screen, self._look):
+                    fuse_passes(network)
         self._turn: contextlib.AbstractContextManager[Any] = (
             contextlib.nullcontext() if self.device.type == "cpu" else threading.Lock()
         )
@@ -100,8 +104,9 @@ class Engine:
             part = crops[start : start + _LOOK_BATCH]
             full = np.zeros((_LOOK_BATCH, PLANES, LOOK_PX, LOOK_PX), np.float32)
             full[: len(part)] = part
+            host = self._laid_out(full)
             with torch.inference_mode(), self._turn:
-                on_device = self._to_device(full)
+                on_device = self._to_device(host)
                 mask_logits, call_logits = self._look(on_device, spread)
                 probability = mask_logits.sigmoid()
                 for i in torch.nonzero(worth_all_sides(call_logits)[: len(part)])[:, 0].tolist():
@@ -112,14 +117,20 @@ class Engine:
             return np.zeros((0, 2, LOOK_PX, LOOK_PX), np.float32), np.zeros((0, 4), np.float32)
         return np.concatenate(masks), np.concatenate(calls)
 
-    def _to_device(self, array: FloatArray) -> torch.Tensor:
-        return torch.from_numpy(array).to(self.device, memory_format=torch.channels_last, non_blocking=True)
+    def _laid_out(self, array: FloatArray) -> torch.Tensor:
+        """Lay planes out as the networks want them; for CUDA in pinned memory, from which copies do not hold it up."""
+        tensor = torch.from_numpy(array).contiguous(memory_format=torch.channels_last)
+        return tensor.pin_memory() if self.device.type == "cuda" else tensor
+
+    def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self.device, non_blocking=True)
 
     def _in_parts(self, planes: FloatArray, run: Callable[[torch.Tensor], torch.Tensor]) -> list[torch.Tensor]:
         """Run a batch; where memory does not suffice, run its halves."""
+        host = self._laid_out(planes)  # not while others wait for their turn
         try:
             with torch.inference_mode(), self._turn:
-                return [run(self._to_device(planes))]
+                return [run(self._to_device(host))]
         except RuntimeError as error:
             if len(planes) == 1 or "memory" not in str(error).lower():
                 raise

@@ -62,7 +62,7 @@ def _double(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(_block(inputs, outputs, stride=2), _block(outputs, outputs))
 
 
-class _Up(nn.Module):
+class Up(nn.Module):
     """Bring coarse features to the finer level and add them there."""
 
     def __init__(self, coarse: int, fine: int) -> None:
@@ -71,6 +71,7 @@ class _Up(nn.Module):
         self.mix = _block(fine, fine)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        """Add coarse features (N, C, H, W), projected and raised, to finer ones (N, c, 2 H, 2 W)."""
         raised = functional.interpolate(self.project(coarse), scale_factor=2.0, mode="nearest")
         return cast("Tensor", self.mix(fine + raised))
 
@@ -93,9 +94,10 @@ class Screen(nn.Module):
         self.stem = nn.Sequential(_block(PLANES, first, stride=2, kernel=4), _block(first, first))
         self.down1 = _double(first, second)
         self.down2 = nn.Sequential(_double(second, third), _block(third, third))
-        self.up1 = _Up(third, second)
-        self.up0 = _Up(second, first)
+        self.up1 = Up(third, second)
+        self.up0 = Up(second, first)
         self.head = nn.Conv2d(first, 4 * len(SCREEN_MAPS), 1)
+        self.spread = nn.PixelShuffle(2)
 
     def forward(self, planes: Tensor) -> Tensor:
         """Logits of the centre maps; see the class for shapes.
@@ -111,7 +113,7 @@ class Screen(nn.Module):
         at_4um = self.down1(at_2um)
         at_8um = self.down2(at_4um)
         features = self.up0(self.up1(at_8um, at_4um), at_2um)
-        return functional.pixel_shuffle(self.head(features), 2)
+        return cast("Tensor", self.spread(self.head(features)))
 
 
 class Look(nn.Module):
@@ -132,9 +134,9 @@ class Look(nn.Module):
         self.down1 = _double(a, b)
         self.down2 = _double(b, c)
         self.down3 = _double(c, d)
-        self.up2 = _Up(d, c)
-        self.up1 = _Up(c, b)
-        self.up0 = _Up(b, a)
+        self.up2 = Up(d, c)
+        self.up1 = Up(c, b)
+        self.up0 = Up(b, a)
         self.masks = nn.Conv2d(a, 4 * len(LOOK_MASKS), 1)
         self.calls = nn.Sequential(
             nn.Linear(2 * d + b + _EVIDENCE, 64),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dtcseg.config import SlideJob
     from dtcseg.statistics import Rate
 
-RESULTS_VERSION = 4
+RESULTS_VERSION = 5
 """Raised whenever the same slide, weights and settings give other results, so that old ones are made again."""
 
 NOT_ASSESSABLE = "not_assessable"
@@ -218,7 +218,7 @@ def from_json(content: bytes) -> SlideRecord:
     return SlideRecord(**{name: value for name, value in values.items() if name in known})
 
 
-def resume_key(job: SlideJob, weights: Weights) -> str:
+def resume_key(job: SlideJob, weights: Weights, count: str = "all") -> str:
     """Hash everything the results of a slide depend on.
 
     The files count by name, size and time of last change, not by their folder: slides may move. Patient, time point,
@@ -233,6 +233,8 @@ def resume_key(job: SlideJob, weights: Weights) -> str:
         "stain": job.stain,
         "mpp_um": job.mpp_um,
     }
+    if count != "all":
+        parts["count"] = count
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("ascii")).hexdigest()
 
 

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from dtcseg.errors import UsageError
+from dtcseg.network.cpu import FusedConvolution, can_fuse
 from dtcseg.network.device import choose_device
 from dtcseg.network.engine import Engine
-from dtcseg.network.model import LOOK_PX, Look, Screen
-from dtcseg.network.weights import ARCHITECTURE, Card, resolve, save
+from dtcseg.network.model import LOOK_PX, Look, Screen, fuse
+from dtcseg.network.weights import ARCHITECTURE, Card, load, resolve, save
 
 RNG = np.random.default_rng(0)
 
@@ -35,6 +36,31 @@ def test_batches_give_the_same_bits(info):
         np.testing.assert_array_equal(got[0], masks[part])
         np.testing.assert_array_equal(got[1], calls[part])
     assert engine.look(crops[:0], 0.03)[1].shape == (0, 4)
+
+
+def test_the_networks_of_a_cpu_give_the_bits_of_plain_ones(info):
+    """Fewer passes, the same arithmetic."""
+    engine, (screen, look) = Engine(info, "cpu"), load(info)
+    planes = RNG.normal(size=(1, 3, 96, 160)).astype(np.float32)
+    crops = RNG.normal(size=(16, 3, LOOK_PX, LOOK_PX)).astype(np.float32)
+    with torch.inference_mode():
+        for network in (screen, look):
+            fuse(network)
+            network.to(memory_format=torch.channels_last)
+        inputs = [torch.from_numpy(a).to(memory_format=torch.channels_last) for a in (planes, crops)]
+        spread = torch.full((16,), 0.03)
+        assert torch.equal(engine.screen(planes), screen(inputs[0]))
+        for got, want in zip(engine._look(inputs[1], spread), look(inputs[1], spread), strict=True):
+            assert torch.equal(got, want)
+    passes = [type(module) for module in engine._screen.modules()]
+    assert can_fuse() == (FusedConvolution in passes)
+
+
+def test_without_fused_convolutions_the_plain_ones_run(info, monkeypatch):
+    planes = RNG.normal(size=(1, 3, 64, 64)).astype(np.float32)
+    fast = Engine(info, "cpu").screen(planes)
+    monkeypatch.setattr("dtcseg.network.engine.can_fuse", lambda: False)
+    torch.testing.assert_close(Engine(info, "cpu").screen(planes), fast, atol=1e-4, rtol=1e-4)
 
 
 def test_out_of_memory_halves_the_batch(info):
