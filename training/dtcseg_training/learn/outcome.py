@@ -23,14 +23,13 @@ class Curve:
     ----------
     step : int
         Optimiser steps done.
-    learned, lab, home : float
-        Loss on what is learned from, on verdicts held out of the fit, and on simulated crops held out of it; NaN where
-        there are none.
+    learned, home : float
+        Loss on what is learned from (outlines and calls), and of the calls on simulated crops held out of the fit: when
+        it grows, what was known is being forgotten.
     """
 
     step: int
     learned: float
-    lab: float
     home: float
 
 
