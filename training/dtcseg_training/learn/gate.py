@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 from dtcseg_training.figures import FALSE_ALLOWED, Share
 from dtcseg_training.learn.outcome import Comparison, GateResult
 
-_DRAWS = 2000
+_DRAWS = 1000
 _LEVEL = 0.05
 _LEAST_JUDGED = 6
 """Held-out cells of a laboratory below which nothing can be said of them: six that all go one way are the fewest that
@@ -61,6 +61,7 @@ def compare(name: Literal["lab", "reference"], judged: Judged, seed: int = 0) ->
     other = ~tumour
     units = np.unique(judged.unit)
     froc = [_froc(judged.scores[k], tumour, len(units)) for k in (0, 1)]
+    changes, draws = _changes(judged, len(units)), _bootstrap(judged, units, seed)
     return Comparison(
         name=name,
         units=len(units),
@@ -72,8 +73,8 @@ def compare(name: Literal["lab", "reference"], judged: Judged, seed: int = 0) ->
         tumour_gained=int((right[1] & ~right[0] & tumour).sum()),
         tumour_lost=int((right[0] & ~right[1] & tumour).sum()),
         froc=(froc[0], froc[1]),
-        froc_change=_interval(froc[1] - froc[0], _bootstrap(judged, units, _froc_change, seed)),
-        recall_change=_interval(_recall_change(judged, 0), _bootstrap(judged, units, _recall_change, seed)),
+        froc_change=_interval(changes[0], draws[:, 0]),
+        recall_change=_interval(changes[1], draws[:, 1]),
     )
 
 
@@ -162,27 +163,24 @@ def _froc(scores: npt.NDArray[np.float64], tumour: npt.NDArray[np.bool_], units:
     return float(np.mean(recalls))
 
 
-def _froc_change(judged: Judged, units: int) -> float:
-    first, second = (_froc(judged.scores[k], judged.tumour, units) for k in (0, 1))
-    return second - first
+def _changes(judged: Judged, units: int) -> tuple[float, float]:
+    """Challenger less champion: FROC and recall."""
+    tumour = judged.tumour
+    if not tumour.any():
+        return 0.0, 0.0
+    was, now = (_froc(judged.scores[k], tumour, units) for k in (0, 1))
+    return now - was, float(judged.called[1][tumour].mean() - judged.called[0][tumour].mean())
 
 
-def _recall_change(judged: Judged, units: int) -> float:
-    if not judged.tumour.any():
-        return 0.0
-    return float(judged.called[1][judged.tumour].mean() - judged.called[0][judged.tumour].mean())
-
-
-def _bootstrap(judged: Judged, units: npt.NDArray[np.int64], value: object, seed: int) -> npt.NDArray[np.float64]:
-    """Values over units drawn with replacement (Efron 1979)."""
-    assert callable(value)
+def _bootstrap(judged: Judged, units: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.float64]:
+    """Draw units with replacement (Efron 1979): `_changes` of each draw, (draws, 2)."""
     members = [np.flatnonzero(judged.unit == unit) for unit in units]
     rng = np.random.default_rng([seed, len(units)])
     found = []
     for _ in range(_DRAWS):
         chosen = np.concatenate([members[i] for i in rng.integers(len(units), size=len(units))])
         part = Judged(judged.tumour[chosen], judged.unit[chosen], judged.scores[:, chosen], judged.called[:, chosen])
-        found.append(value(part, len(units)))
+        found.append(_changes(part, len(units)))
     return np.asarray(found)
 
 

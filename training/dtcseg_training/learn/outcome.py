@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from dtcseg.results.text import one_line
+
 if TYPE_CHECKING:
     from dtcseg_training.figures import Share
 
@@ -263,3 +265,13 @@ class LearnOutcome:
     threshold: LabThreshold
     changed: tuple[ChangedCell, ...]
     seconds: float
+
+    @property
+    def summary(self) -> str:
+        """Say in a few lines what came of it."""
+        word = (
+            "promoted" if self.promoted else "refused, and written all the same (--force)" if self.forced else "refused"
+        )
+        lines = [f"{word}: {self.reason}", self.threshold.text]
+        lines += [one_line(path) for path in (self.weights, self.card, self.report) if path is not None]
+        return "\n".join(lines)
