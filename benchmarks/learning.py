@@ -3,9 +3,9 @@
     python benchmarks/learning.py WORK [--only 200 20 ...] [--processes 2]
 
 Draws 6 + 6 slides of a new laboratory and 6 at home (`learning_lab.py`), scores the first six, lets a scripted reader
-give verdicts through the real verdict log, learns from them by `dtcseg_training.learn`, and judges the weights on the other
-slides of that laboratory and at home. What is in WORK is not made again. One line of JSON for each set of verdicts goes
-to WORK/figures.jsonl; processor seconds are those of the process and of those it started.
+give verdicts through the real verdict log, learns from them by `dtcseg_training.learn`, and judges the weights on the
+other slides of that laboratory and at home. What is in WORK is not made again. One line of JSON for each set of
+verdicts goes to WORK/figures.jsonl; processor seconds are those of the process and of those it started.
 """
 
 from __future__ import annotations

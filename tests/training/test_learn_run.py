@@ -48,7 +48,7 @@ def refused(place):
         "dtcseg_training.learn.tune.plan_for", lambda cells, seed, device: FitPlan(4, 0.5, 1e-3, seed, device)
     )
     patch.setattr("dtcseg_training.learn.tune._BATCH", 6)
-    patch.setattr("dtcseg_training.learn.run.decide", decided(False))
+    patch.setattr("dtcseg_training.learn.contest.decide", decided(False))
     told = []
     outcome = run(place, place / "refused.safetensors", progress=told.append)
     patch.undo()
@@ -87,7 +87,7 @@ def test_the_report_shows_what_changed_and_runs_nothing(refused):
 
 
 def test_forced_weights_say_so_for_ever(refused, place, monkeypatch):
-    monkeypatch.setattr("dtcseg_training.learn.run.decide", decided(False))
+    monkeypatch.setattr("dtcseg_training.learn.contest.decide", decided(False))
     forced = run(place, place / "forced.safetensors", force=True)
     assert forced.forced
     info = resolve(str(place / "forced.safetensors"))
@@ -98,7 +98,7 @@ def test_forced_weights_say_so_for_ever(refused, place, monkeypatch):
     assert HOSTILE not in card
     assert "written all the same" in forced.report.read_text()
     assert forced.summary.startswith("refused, and written all the same")
-    monkeypatch.setattr("dtcseg_training.learn.run.decide", decided(True))
+    monkeypatch.setattr("dtcseg_training.learn.contest.decide", decided(True))
     child = run(place, place / "child.safetensors", model=str(place / "forced.safetensors"))
     assert child.promoted
     card = resolve(str(child.weights)).card
@@ -120,7 +120,7 @@ def test_stopped_and_run_again_it_makes_the_same_bits(refused, place, monkeypatc
             raise KeyboardInterrupt
 
     monkeypatch.setattr(FitState, "save", stop_after_two)
-    monkeypatch.setattr("dtcseg_training.learn.run.decide", decided(False))
+    monkeypatch.setattr("dtcseg_training.learn.contest.decide", decided(False))
     options = {"work": work, "sizes": SIZES, "device": "cpu"}
     out = place / "refused.safetensors"
     with pytest.raises(KeyboardInterrupt):

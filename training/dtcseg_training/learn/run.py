@@ -6,35 +6,28 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from dtcseg import __version__
 from dtcseg.errors import UsageError
-from dtcseg.network.weights import Card, WeightsInfo, load, resolve, save
+from dtcseg.network.weights import Card, WeightsInfo, load, resolve
 from dtcseg.parallel import cores
 from dtcseg.results.atomic import write_file, writing_to
 from dtcseg.results.text import one_line
 from dtcseg_training.learn.changes import changed_cells
 from dtcseg_training.learn.foreign import add_annotations
-from dtcseg_training.learn.gate import compare, decide
 from dtcseg_training.learn.meter import Meter
 from dtcseg_training.learn.outcome import GateResult, LabThreshold, LearnOutcome, LearnProgress, SetSummary, Step
 from dtcseg_training.learn.pages import card_text, learning_page
 from dtcseg_training.learn.simulated import FieldCrops, draw_fields, load_fields, lock
 from dtcseg_training.learn.split import By, hold_out
-from dtcseg_training.learn.suspicion import contradiction, warnings_of
 from dtcseg_training.learn.taught import TaughtSlide, collect
-from dtcseg_training.learn.threshold import choose_threshold
 from dtcseg_training.learn.training_set import TrainingSet, write_set
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from dtcseg_training.learn.gate import Judged
+    from dtcseg_training.learn.contest import Challenger, Found
     from dtcseg_training.learn.simulated import Kind
     from dtcseg_training.learn.tune import FitPlan, Tuned
 
@@ -148,8 +141,8 @@ class _Verdict:
     info: WeightsInfo
     gate: GateResult
     threshold: LabThreshold
-    before: list[npt.NDArray[np.float32]]
-    after: list[npt.NDArray[np.float32]]
+    challenger: Challenger
+    on_slides: tuple[Found, Found]
 
 
 class _Run:
@@ -166,7 +159,7 @@ class _Run:
         stop: Callable[[], bool],
     ) -> None:
         self.parent, self.seed, self.sizes, self.work = parent, seed, sizes, work
-        self._device_asked, self._stop = device, stop
+        self._device, self._stop = device, stop
         units: dict[Step, int] = {
             "collect": 5,
             "replay": sizes.replay + sizes.home,
@@ -224,7 +217,7 @@ class _Run:
         from dtcseg_training.learn.tune import plan_for, tune
 
         screen, look = load(self.parent)
-        device = str(choose_device(self._device_asked, screen))
+        device = str(choose_device(self._device, screen))
         learned = [slide for slide in data.slides if not slide.held_out]
         plan = plan_for(sum(len(slide.calls) for slide in learned), self.seed, device)
         self.meter.expect("fit", plan.steps)
@@ -246,76 +239,37 @@ class _Run:
         return tuned
 
     def judge(self, data: TrainingSet, fields: dict[Kind, list[FieldCrops]], tuned: Tuned, name: str) -> _Verdict:
-        """Temperature, threshold, and champion against challenger."""
-        from dtcseg_training.learn.judge import judged, probabilities
-        from dtcseg_training.learn.temperature import fit_temperature
+        """Temperature, operating point, and champion against challenger."""
+        from dtcseg_training.learn.contest import Challenger, calibrated, contest
 
         self._ask()
-        slides, device = data.slides, self._device_asked
-        sizes = [sum(len(u.crops) for u in units) for units in (fields["home"], slides, fields["reference"])]
-        self.meter.expect("gate", sizes[0] + 2 * sizes[1] + 2 * sizes[2])
-        done = 0
+        watched = sum(len(unit.crops) for unit in fields["home"])
+        judged = sum(len(slide.crops) for slide in data.slides) + sum(len(f.crops) for f in fields["reference"])
+        self.meter.expect("gate", watched + 2 * judged)
 
         def told(crops: int) -> None:
-            self.meter.told("gate", done + crops, "champion against challenger")
+            self.meter.told("gate", crops, "champion against challenger")
             self._ask()
 
         told(0)
-        screen, _ = load(self.parent)
-        card = replace(self.parent.card, name=name, parent=self.parent.sha256)
-        path = self.folder / "challenger.safetensors"
-        save(path, screen, tuned.look, card)
-        draft = resolve(str(path))
-        home = probabilities(draft, fields["home"], device, told)
-        done += sizes[0]
-        temperature = fit_temperature(
-            np.concatenate(home), np.concatenate([f.calls for f in fields["home"]]), card.temperature
+        challenger = Challenger(self.folder / "challenger.safetensors", self.parent, tuned.look, name)
+        info = calibrated(challenger, fields["home"], self._device, told)
+        seen = contest(
+            (self.parent, info),
+            data.slides,
+            fields["reference"],
+            self._device,
+            self.seed,
+            lambda crops: told(watched + crops),
         )
-        save(path, screen, tuned.look, replace(card, temperature=temperature))
-        draft = resolve(str(path))
-        before = probabilities(self.parent, slides, device, told)
-        done += sizes[1]
-        after = probabilities(draft, slides, device, told)
-        done += sizes[1]
-        reference = [probabilities(self.parent, fields["reference"], device, told)]
-        done += sizes[2]
-        reference.append(probabilities(draft, fields["reference"], device, told))
-        default = self.parent.card.tumour_threshold
-        kept = [i for i, slide in enumerate(slides) if slide.held_out]
-
-        def on_reference(threshold: float) -> Judged:
-            return judged(fields["reference"], reference[0], reference[1], (default, threshold))
-
-        def on_lab(chosen: Sequence[int], threshold: float) -> Judged:
-            was, now = ([found[i] for i in chosen] for found in (before, after))
-            return judged([slides[i] for i in chosen], was, now, (default, threshold))
-
-        def allowed(threshold: float) -> bool:
-            found = compare("reference", on_reference(threshold))
-            return decide(None, found).reason == decide(None, compare("reference", on_reference(default))).reason
-
-        everything = on_lab(range(len(slides)), default)
-        lab = on_lab(kept, default) if kept else None
-        scores, tumour = (lab.scores[1], lab.tumour) if lab else (np.zeros(0), np.zeros(0, bool))
-        threshold = choose_threshold([slides[i] for i in kept], scores, tumour, default, allowed)
-        lab = on_lab(kept, threshold.tumour_threshold) if kept else None
-        gate = decide(
-            compare("lab", lab, self.seed) if lab else None,
-            compare("reference", on_reference(threshold.tumour_threshold), self.seed),
-            warnings_of(slides, everything.scores[0]),
-        )
-        contrary = contradiction(everything.scores[0], everything.tumour)
-        if contrary:
-            gate = replace(gate, promoted=False, reason=contrary)
-        final = replace(
-            card,
-            temperature=temperature,
+        threshold = seen.threshold()
+        gate = seen.gate(threshold.tumour_threshold)
+        info = challenger.written(
             tumour_threshold=threshold.tumour_threshold,
             trained_on=_trained_on(self, data, tuned),
             figures=_figures(self.parent.card, gate, threshold),
         )
-        save(path, screen, tuned.look, final)
-        return _Verdict(resolve(str(path)), gate, threshold, before, after)
+        return _Verdict(info, gate, threshold, challenger, seen.on_slides)
 
     def _folder(self, data: TrainingSet, plan: FitPlan) -> Path:
         """Name the run by all that its weights depend on."""
@@ -380,12 +334,12 @@ class _Files:
         """Write report, and weights and card where the gate lets them through or is overridden."""
         forced = force and not verdict.gate.promoted
         through = verdict.gate.promoted or forced
-        info = self._forced(verdict, tuned) if forced else verdict.info
+        info = self._forced(verdict) if forced else verdict.info
         self._run.meter.told("write", 0, "pictures of the cells whose call changed")
         changed = changed_cells(
             self._taught,
             self._data.slides,
-            (verdict.before, verdict.after),
+            verdict.on_slides,
             (self._run.parent.card.tumour_threshold, verdict.threshold.tumour_threshold),
         )
         outcome = LearnOutcome(
@@ -412,14 +366,12 @@ class _Files:
         self._run.meter.told("write", 1, verdict.gate.reason)
         return outcome
 
-    def _forced(self, verdict: _Verdict, tuned: Tuned) -> WeightsInfo:
+    def _forced(self, verdict: _Verdict) -> WeightsInfo:
         """Write into the weights that the gate was overridden."""
         card = verdict.info.card
         past = card.figures.get("overridden")
         lines = [*(past if isinstance(past, list) else []), f"{card.name}: gate overridden: {verdict.gate.reason}"]
-        path = self._run.folder / "forced.safetensors"
-        save(path, load(self._run.parent)[0], tuned.look, replace(card, figures={**card.figures, "overridden": lines}))
-        return resolve(str(path))
+        return verdict.challenger.written(figures={**card.figures, "overridden": lines})
 
 
 def _summary(data: TrainingSet, by: By) -> SetSummary:
