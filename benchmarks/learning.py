@@ -113,7 +113,9 @@ def _learn(work: Path, name: str, model: str) -> dict[str, object]:
     }
     if gate.lab is not None:
         told |= {"lab_gained": gate.lab.gained, "lab_lost": gate.lab.lost}
-    return told | _judge(work, str(outcome.challenger), name)
+    if outcome.promoted or name in ("200", "20"):
+        told |= _judge(work, str(outcome.challenger), name)
+    return told
 
 
 def _judge(work: Path, model: str, name: str) -> dict[str, object]:

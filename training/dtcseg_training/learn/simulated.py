@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -82,23 +82,33 @@ def draw_fields(
     on_field(count - len(missing))
     if not missing:
         return True
-    queue = iter(missing)
     there = count - len(missing)
-    with ProcessPoolExecutor(min(processes, len(missing)), mp_context=get_context("spawn")) as pool:
-        running: set[Future[None]] = set()
-        for index in queue:
-            running.add(pool.submit(_draw, folder, kind, index, str(weights.path)))
-            if len(running) < 2 * processes:
-                continue
-            there += _wait_for_some(running)
-            on_field(there)
-            if stop():
-                pool.shutdown(cancel_futures=True)
-                return False
-        while running:
-            there += _wait_for_some(running)
-            on_field(there)
+    for done in _drawn(folder, kind, missing, str(weights.path), processes):
+        there += done
+        on_field(there)
+        if there < count and stop():
+            return False
     return True
+
+
+def _drawn(folder: Path, kind: Kind, indices: Sequence[int], model: str, processes: int) -> Iterator[int]:
+    """Draw fields, in processes of their own where there are several cores; tells how many more are done."""
+    if processes == 1:
+        for index in indices:
+            _draw(folder, kind, index, model)
+            yield 1
+        return
+    with ProcessPoolExecutor(min(processes, len(indices)), mp_context=get_context("spawn")) as pool:
+        running: set[Future[None]] = set()
+        try:
+            for index in indices:
+                running.add(pool.submit(_draw, folder, kind, index, model))
+                if len(running) >= 2 * processes:
+                    yield _wait_for_some(running)
+            while running:
+                yield _wait_for_some(running)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _wait_for_some(running: set[Future[None]]) -> int:
