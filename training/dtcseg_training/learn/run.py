@@ -252,7 +252,7 @@ class _Run:
             self._ask()
 
         told(0)
-        challenger = Challenger(self.folder / "challenger.safetensors", self.parent, tuned.look, name)
+        challenger = Challenger(self.folder / f"{name}.safetensors", self.parent, tuned.look, name)
         info = calibrated(challenger, fields["home"], self._device, told)
         seen = contest(
             (self.parent, info),
