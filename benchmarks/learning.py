@@ -82,6 +82,8 @@ def _score(work: Path, model: str) -> None:
     from dtcseg.manifest import find_slides
 
     out = work / "results"
+    if (out / "report.html").exists():
+        return
     score_jobs(*find_slides([work / "lab_train"], stain=None, mpp_um=None), ScoreConfig(out=out, model=model))
 
 

@@ -226,7 +226,7 @@ class _Run:
         tuned = tune(
             look,
             learned,
-            fields["replay"],
+            fields.pop("replay"),  # half a gigabyte that is copied, and not needed again
             fields["home"],
             plan,
             keep=self.folder / "fit.state",
