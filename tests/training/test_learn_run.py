@@ -8,7 +8,7 @@ import pytest
 from dtcseg_training.learn import learn
 from dtcseg_training.learn.outcome import GateResult
 from dtcseg_training.learn.pages import card_text
-from dtcseg_training.learn.run import Sizes, Stopped, _figures
+from dtcseg_training.learn.run import Refused, Sizes, Stopped, _figures
 from dtcseg_training.learn.tune import FitPlan
 from dtcseg_training.state import FitState
 from making_reviews import make_results, read_all
@@ -190,6 +190,21 @@ def test_the_command_line(refused, place, monkeypatch):
 def test_places_that_cannot_be_written(place, out, problem):
     with pytest.raises(UsageError, match=problem):
         run(place, place / out)
+
+
+@pytest.mark.parametrize(
+    ("patients", "lie", "problem"),
+    [
+        (["one", "one", "one"], lambda word: word, "at least two patients"),
+        (["p1", "p2", "p3"], lambda word: "tumour", "all of one kind"),
+    ],
+)
+def test_what_nothing_can_judge_is_refused_before_the_wait(tmp_path, patients, lie, problem):
+    results = make_results(tmp_path, patients=patients)
+    read_all(results, lie=lie)
+    with pytest.raises(Refused, match=problem):
+        learn([results], tmp_path / "new.safetensors", sizes=SIZES)
+    assert not list((tmp_path / "dtcseg-learn").glob("re*"))
 
 
 def test_nothing_to_learn_from(tmp_path):
