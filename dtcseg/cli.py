@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dtcseg import __version__
+from dtcseg.cli_weights import weights_app
 from dtcseg.errors import DtcsegError, UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(weights_app)
 
 
 class StainName(StrEnum):
@@ -66,7 +68,7 @@ Inputs = Annotated[list[Path], typer.Argument(metavar="INPUT", help="Slide files
 Out = Annotated[Path, typer.Option("--out", help="Results folder; made when it is not there.")]
 Stain = Annotated[StainName | None, typer.Option("--stain", help="Stain of all slides, instead of recognising it.")]
 Mpp = Annotated[float | None, typer.Option("--mpp", help="Pixel size in µm, instead of the one in the files.")]
-Model = Annotated[str, typer.Option("--model", metavar="NAME_OR_FILE", help="Weights; the released ones by default.")]
+Model = Annotated[str, typer.Option("--model", metavar="NAME_OR_FILE", help="Weights; by default what is in use here.")]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where the network runs.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Slides scored side by side.")]
 Scheduler = Annotated[str | None, typer.Option("--scheduler", metavar="ADDRESS", help="Dask scheduler to score on.")]
@@ -74,7 +76,7 @@ Watch = Annotated[bool, typer.Option("--watch", help="Go on with what a scanner 
 Limit = Annotated[
     float, typer.Option("--limit", metavar="MINUTES", help="A slide without progress for so long is given up.")
 ]
-Weights = Annotated[str, typer.Argument(metavar="WEIGHTS", help='Name or file; "" for the released ones.')]
+Weights = Annotated[str, typer.Argument(metavar="WEIGHTS", help='Name or file; "" for what is in use here.')]
 Page = Annotated[Path | None, typer.Option("--out", metavar="FILE.html", help="Write plots and pictures as well.")]
 Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder.")]
 Reader = Annotated[str, typer.Option("--reader", metavar="NAME", help="Who reads; begins at once.")]
