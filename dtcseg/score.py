@@ -20,7 +20,7 @@ from dtcseg.network.model import LOOK_MPP_UM, SCREEN_MPP_UM
 from dtcseg.network.weights import Card, WeightsInfo, resolve
 from dtcseg.overview import Overview, read_overview
 from dtcseg.parallel import cores
-from dtcseg.quality import BLOCK_PX, Code, QualityMap, Spots, find_spots, judge
+from dtcseg.quality import BLOCK_PX, Code, QualityMap, Spots, find_spots, judge, summary
 from dtcseg.screen import Screening, SlideProfile, block_grid, screen_slide
 from dtcseg.slide import match_channels, open_slide
 from dtcseg.stain.brightfield import (
@@ -286,6 +286,7 @@ def _score(
         on_progress=lambda share: on_progress(0.85 + 0.15 * share),
     )
     score = _slide_score(opened, profile, engine, quality, nuclei_px, candidates, flags)
+    score.details["focus"] = summary(screening.stats, quality.codes)
     return replace(score, crops=candidate_crops(slide, close, profile, candidates))
 
 
