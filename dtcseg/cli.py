@@ -95,6 +95,15 @@ Slides = Annotated[int, typer.Option("--slides", min=1, help="How many slides.")
 SimulateStain = Annotated[StainName | None, typer.Option("--stain", help="Stain of all slides; else all in turn.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same slides.")]
 SimulateMpp = Annotated[float, typer.Option("--mpp", min=0.1, max=1.1, help="Pixel size in µm.")]
+ReviewedResults = Annotated[list[Path], typer.Argument(metavar="RESULTS", help="Results folders with verdicts.")]
+WeightsOut = Annotated[Path, typer.Option("--out", metavar="WEIGHTS", help="The weights file, NAME.safetensors.")]
+Start = Annotated[str, typer.Option("--model", metavar="NAME_OR_FILE", help="Weights to begin with.")]
+Annotations = Annotated[
+    list[Path] | None,
+    typer.Option("--annotations", metavar="FILE", help="GeoJSON, COCO or label image of these slides; repeatable."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Write the weights though the gate refuses; their card says so.")]
+LearnSeed = Annotated[int, typer.Option("--seed", min=0, help="The same seed and inputs give the same weights.")]
 WidthMm = Annotated[float, typer.Option("--width-mm", min=0.1, max=30.0, help="Side of a slide's picture in mm.")]
 Enriched = Annotated[bool, typer.Option("--enriched", help="Several tumour cells a mm², to train on.")]
 
@@ -244,6 +253,40 @@ def verify(results: Results) -> None:
     outcome = "no change found" if found.sound else f"changes found: {len(found.problems)}"
     typer.echo(f"{one_line(results)}: {found.logs} logs with {found.entries} entries, {outcome}")
     raise typer.Exit(0 if found.sound else EXIT_FAILED)
+
+
+@app.command()
+def train(
+    results: ReviewedResults,
+    out: WeightsOut,
+    model: Start = "",
+    annotations: Annotations = None,
+    device: Device = "auto",
+    force: Force = False,
+    seed: LearnSeed = 1,
+) -> None:
+    """Learn from reviews: fit weights to verdicts, and keep them if they are better.
+
+    The same command goes on after a stop. Exit status 1: the gate refused; the report says why.
+    """
+    from dtcseg_training.learn import learn
+    from dtcseg_training.learn.terminal import shown
+
+    with shown() as tell:
+        outcome = learn(
+            results,
+            out,
+            annotations=annotations or (),
+            model=model,
+            device=device,
+            force=force,
+            seed=seed,
+            progress=tell,
+        )
+    for line in (*outcome.data.left_out, *outcome.gate.warnings):
+        typer.echo(f"dtcseg: {line}", err=True)
+    typer.echo(outcome.summary)
+    raise typer.Exit(0 if outcome.weights else EXIT_FAILED)
 
 
 @app.command()

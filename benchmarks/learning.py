@@ -1,0 +1,148 @@
+"""What a laboratory that the weights do not know gains by its reviews, and what spoiled reviews do.
+
+    python benchmarks/learning.py WORK [--only 200 20 ...] [--processes 2]
+
+Draws 6 + 6 slides of a new laboratory and 6 at home (`learning_lab.py`), scores the first six, lets a scripted reader
+give verdicts through the real verdict log, learns from them by `dtcseg_training.learn`, and judges the weights on the
+other slides of that laboratory and at home. What is in WORK is not made again. One line of JSON for each set of
+verdicts goes to WORK/figures.jsonl; processor seconds are those of the process and of those it started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+from learning_lab import Lie, make_slides, read_slides, recall_at
+
+from dtcseg.network.model import LOOK_CLASSES
+
+_AT = 5.0
+"""False candidates per 10^6 cells at which recall is read (`learning_lab.recall_at`)."""
+
+
+def _flipped(word: str, rng: np.random.Generator) -> str:
+    """One verdict in five is any of the other words."""
+    others = [w for w in LOOK_CLASSES if w != word]
+    return others[int(rng.integers(len(others)))] if rng.random() < 0.2 else word
+
+
+def _swapped(word: str, rng: np.random.Generator) -> str:
+    """Call what is haematopoietic a tumour cell, and the reverse."""
+    return {"tumour": "haematopoietic", "haematopoietic": "tumour"}.get(word, word)
+
+
+def _all_tumour(word: str, rng: np.random.Generator) -> str:
+    return "tumour"
+
+
+def _true(word: str, rng: np.random.Generator) -> str:
+    return word
+
+
+VERDICTS: dict[str, tuple[int, int | None, Lie]] = {
+    "200": (200, None, _true),
+    "20": (20, None, _true),
+    "flipped": (200, None, _flipped),
+    "swapped": (200, None, _swapped),
+    "one patient": (200, 1, _true),
+    "all tumour": (200, None, _all_tumour),
+}
+"""How many verdicts, on how many slides, and what the reader says of the truth."""
+
+
+def main() -> None:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--only", nargs="*", choices=list(VERDICTS), default=list(VERDICTS))
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--model", default="")
+    options = parser.parse_args()
+    work: Path = options.work
+    make_slides(work / "lab_train", "lab", 6, processes=options.processes)
+    make_slides(work / "lab_test", "lab", 6, first=6, processes=options.processes)
+    make_slides(work / "home", "home", 6, processes=options.processes)
+    _score(work, options.model)
+    before = _judge(work, options.model, "before")
+    print(json.dumps({"verdicts": "before", **before}), flush=True)
+    for name in options.only:
+        line = {"verdicts": name, **_learn(work, name, options.model)}
+        with (work / "figures.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        print(json.dumps(line), flush=True)
+
+
+def _score(work: Path, model: str) -> None:
+    from dtcseg.batch import score_jobs
+    from dtcseg.config import ScoreConfig
+    from dtcseg.manifest import find_slides
+
+    out = work / "results"
+    score_jobs(*find_slides([work / "lab_train"], stain=None, mpp_um=None), ScoreConfig(out=out, model=model))
+
+
+def _learn(work: Path, name: str, model: str) -> dict[str, object]:
+    from dtcseg_training.learn import learn
+
+    count, only, lie = VERDICTS[name]
+    place = work / name.replace(" ", "_")
+    results = place / "results"
+    if not results.exists():
+        shutil.copytree(work / "results", results, ignore=shutil.ignore_patterns("verdicts"))
+        for folder in results.glob("*/slide.json"):
+            (folder.parent / "verdicts").mkdir()
+        read_slides(results, work / "lab_train", count, seed=1, lie=lie, only=only)
+    outcome = learn([results], place / "lab.safetensors", model=model, work=work / "learn", device="cpu")
+    gate = outcome.gate
+    told: dict[str, object] = {
+        "promoted": outcome.promoted,
+        "reason": outcome.reason,
+        "warnings": list(gate.warnings),
+        "cells": outcome.data.cells,
+        "held_out": outcome.data.held_out,
+        "changed": len(outcome.changed),
+        "processor_s": outcome.seconds,
+        "threshold": outcome.threshold.text,
+        "reference_recall": [str(s) for s in gate.reference.recall],
+        "reference_false": [str(s) for s in gate.reference.false_calls],
+        "reference_froc_change": gate.reference.froc_change,
+    }
+    if gate.lab is not None:
+        told |= {"lab_gained": gate.lab.gained, "lab_lost": gate.lab.lost}
+    if outcome.promoted or name in ("200", "20"):
+        told |= _judge(work, str(outcome.challenger), name)
+    return told
+
+
+def _judge(work: Path, model: str, name: str) -> dict[str, object]:
+    """Figures on the other slides of the laboratory and at home, by whole scoring."""
+    from dtcseg_training.evaluate import evaluate
+    from dtcseg_training.figures import false_calls, false_calls_beside, recall
+
+    from dtcseg.network.weights import resolve
+
+    kept = work / "judged" / f"{resolve(model).sha256[:16]}.json"
+    if kept.exists():
+        return dict(json.loads(kept.read_text()))
+    told: dict[str, object] = {}
+    for place in ("lab_test", "home"):
+        results = evaluate(model, [work / place], device="cpu")
+        told |= {
+            f"{place}_recall_at_{_AT:g}": round(recall_at(results, _AT), 4),
+            f"{place}_recall_at_50": round(recall_at(results, 50.0), 4),
+            f"{place}_called": str(recall(results)),
+            f"{place}_false": false_calls(results) - false_calls_beside(results),
+            f"{place}_false_beside": false_calls_beside(results),
+            f"{place}_cells": sum(r.true_mnc for r in results),
+        }
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text(json.dumps(told))
+    return told
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""A laboratory that the released weights do not know, slides at home, and a scripted reader.
+
+What `learning.py` measures on. The new laboratory (`lab_spec`) leaves the ranges of the training
+(`dtcseg_training.simulate.spec`) in five ways at once; its slides differ a little from each other as those of one
+laboratory do, and hold tumour cells and mimics far more often than ordinary slides, so that few cells tell much.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from dtcseg_training.simulate import read_truth
+from dtcseg_training.simulate.cytokeratin import HAEMATOPOIETIC, TUMOUR, UNINTERPRETABLE, UNSEEN_TEXTURES
+from dtcseg_training.simulate.slides import write_slide
+from dtcseg_training.simulate.spec import FieldSpec, draw_spec
+from dtcseg_training.simulate.study import COVERED, PER_MILLION, Entry, write_slides_csv
+from dtcseg_training.simulate.truth import truth_paths
+
+if TYPE_CHECKING:
+    from dtcseg_training.evaluate import SlideEvaluation
+
+PER_MM2 = {
+    **dict(zip(TUMOUR, (40.0, 3.0, 1.0), strict=True)),
+    **dict.fromkeys(UNINTERPRETABLE, 6.0),
+    **dict.fromkeys(HAEMATOPOIETIC, 9.0),
+    "squame": 1.0,
+    "precipitate": 6.0,
+    "pigment": 3.0,
+    "debris": 5.0,
+    "fibre": 0.5,
+    "bubble": 0.3,
+    "dust": 5.0,
+    "flake": 5.0,
+}
+"""Objects per mm² on the slides of both laboratories."""
+CELLS = 3000
+_DENSITY_PER_MM2 = 2200.0
+_LAB_SEED, _HOME_SEED = 9_100_000, 9_200_000
+
+
+def home_spec(rng: np.random.Generator) -> FieldSpec:
+    """Draw a laboratory as in training, another one for each slide."""
+    spec = draw_spec(rng, stain="new_fuchsin", mpp_um=0.5, enriched=False)
+    return replace(spec, density_per_mm2=_DENSITY_PER_MM2)
+
+
+def lab_spec(rng: np.random.Generator) -> FieldSpec:
+    """Draw a slide of the new laboratory: stain vectors 8 degrees off, sticking chromogen, blur, JPEG, textures."""
+    own = np.random.default_rng(_LAB_SEED)  # what is the laboratory's is the same on each of its slides
+    spec = draw_spec(own, stain="new_fuchsin", mpp_um=0.5, enriched=False)
+    shade = np.exp(rng.normal(0, 0.07, 4))
+    staining = replace(
+        spec.staining,
+        hematoxylin=_turned(own, spec.staining.hematoxylin),
+        chromogen=_turned(own, spec.staining.chromogen),
+        nuclear_od=0.6 * float(shade[0]),
+        ck_od=0.55 * float(shade[1]),
+        cytoplasm_ck_od=0.16 * float(shade[2]),  # training: up to 0.12
+        background_ck_od=0.09,  # training: up to 0.08
+    )
+    optics = replace(spec.optics, blur_um=1.2 * float(shade[3]), defocus_um=0.0, defocus_share=0.0)
+    camera = replace(spec.camera, jpeg_quality=32, jpeg_subsampling="420")  # training: from 40
+    return replace(
+        spec,
+        density_per_mm2=_DENSITY_PER_MM2,
+        clumping=0.2,
+        overlap=0.15,
+        staining=staining,
+        optics=optics,
+        camera=camera,
+        textures=UNSEEN_TEXTURES,
+    )
+
+
+def _turned(rng: np.random.Generator, vector: tuple[float, float, float]) -> tuple[float, float, float]:
+    """Turn a stain vector by 8 degrees."""
+    unit = np.array(vector) / np.linalg.norm(vector)
+    across = np.cross(unit, rng.normal(size=3))
+    across /= np.linalg.norm(across)
+    moved = np.maximum(np.cos(np.radians(8)) * unit + np.sin(np.radians(8)) * across, 0.02)
+    r, g, b = (float(v) for v in moved / np.linalg.norm(moved))
+    return r, g, b
+
+
+def make_slides(folder: Path, kind: str, count: int, *, first: int = 0, processes: int = 1) -> None:
+    """Draw slides that are still missing ("lab" or "home"), a patient each, and their slides.csv."""
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = range(first, first + count)
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        write_slides_csv(folder / "slides.csv", pool.map(_make, [folder] * count, [kind] * count, numbers))
+
+
+def _make(folder: Path, kind: str, number: int) -> Entry:
+    rng = np.random.default_rng([_LAB_SEED if kind == "lab" else _HOME_SEED, number])
+    spec = lab_spec(rng) if kind == "lab" else home_spec(rng)
+    side = round(1000 * np.sqrt(CELLS / (COVERED * spec.density_per_mm2)) / spec.mpp_um)
+    spec = replace(spec, size_px=(side, side))
+    counts = ((name, int(rng.poisson(rate * COVERED * spec.area_mm2))) for name, rate in PER_MM2.items())
+    spec = replace(spec, counts=tuple((name, number) for name, number in counts if number))
+    path = folder / f"{kind}_{number:02d}.ome.tif"
+    if not truth_paths(path)[0].exists():
+        write_slide(path, spec, int(rng.integers(0, 2**62)))
+    return Entry(path.name, f"{kind}-patient-{number:02d}", "", "sample", "new_fuchsin", spec.mpp_um)
+
+
+def recall_at(results: Sequence[SlideEvaluation], false_per_million: float) -> float:
+    """Greatest recall of candidates at so many false ones per 10^6 cells of an *ordinary* slide of this laboratory.
+
+    The slides hold mimics far too often, so each false candidate weighs as much as its kind is common on an ordinary
+    slide: `PER_MILLION` over the number of its kind on these slides, and 10^6 over their cells where it is an ordinary
+    cell. False candidates that touch a tumour cell are left out: they are as many times too common as tumour cells are.
+    """
+    cells = sum(r.true_mnc for r in results)
+    kinds = Counter(cell.kind for r in results for cell in read_truth(r.file).cells)
+    false = [
+        (o.score, PER_MILLION[o.kind] / kinds[o.kind] if o.kind else 1e6 / cells)
+        for r in results
+        for o in r.others
+        if not o.beside_tumour
+    ]
+    true = np.array([c.score for r in results for c in r.tumour])
+    total, least = 0.0, 0.0
+    for score, weight in sorted(false, reverse=True):
+        total += weight
+        if total > false_per_million:
+            least = float(np.nextafter(score, 2))
+            break
+    return float((true >= max(least, 1e-9)).mean())
+
+
+Lie = Callable[[str, np.random.Generator], str]
+
+
+def read_slides(
+    results: Path, slides: Path, verdicts: int, *, seed: int, lie: Lie = lambda word, rng: word, only: int | None = None
+) -> int:
+    """Let a reader who knows the truth give verdicts through the verdict log; returns how many.
+
+    Candidates are taken at random, as many on each slide.
+
+    Parameters
+    ----------
+    results, slides : Path
+    verdicts : int
+        In all.
+    seed : int
+    lie : callable
+        What becomes of the true word.
+    only : int, optional
+        Of how many slides (by name); all when not given.
+    """
+    from dtcseg.review.slides import open_results
+    from dtcseg.verdicts import open_log
+
+    opened = sorted(open_results(results).slides.values(), key=lambda slide: slide.name)[:only]
+    given = 0
+    for number, slide in enumerate(opened):
+        rng = np.random.default_rng([seed, number])
+        truth = read_truth(slides / slide.record.file)
+        share = (verdicts - given) // (len(opened) - number)
+        chosen = rng.permutation(len(slide.items))[:share]
+        with open_log(slide.folder, "Scripted") as log:
+            for index in sorted(chosen.tolist()):
+                cell = slide.items[index].cell
+                log.give(cell, lie(_truth_of(cell.x_px, cell.y_px, truth, slide.record.mpp_um), rng))
+                given += 1
+    return given
+
+
+def _truth_of(x_px: float, y_px: float, truth: object, mpp_um: float) -> str:
+    """Say what lies at a place: the nearest object within its own radius, else an ordinary cell or dirt."""
+    cells = truth.cells  # type: ignore[attr-defined]
+    nuclei = truth.nuclei_px  # type: ignore[attr-defined]
+    best, least = "", np.inf
+    for cell in cells:
+        distance_um = float(np.hypot(cell.x_px - x_px, cell.y_px - y_px)) * mpp_um
+        if distance_um <= max(10.0, cell.diameter_um / 2) and distance_um < least:
+            best, least = cell.call, distance_um
+    if best:
+        return best
+    near = np.hypot(*(nuclei - (x_px, y_px)).T).min() * mpp_um if len(nuclei) else np.inf
+    return "haematopoietic" if near <= 8.0 else "artefact"

@@ -1,0 +1,166 @@
+"""Champion against challenger: tests, decision, operating point, doubtful verdicts, time left."""
+
+import numpy as np
+import pytest
+from dtcseg_training.figures import Share
+from dtcseg_training.learn.gate import Judged, compare, decide, mcnemar
+from dtcseg_training.learn.meter import Meter
+from dtcseg_training.learn.suspicion import contradiction
+from dtcseg_training.learn.temperature import fit_temperature
+from dtcseg_training.learn.threshold import choose_threshold, false_per_million
+from dtcseg_training.learn.training_set import SlideCrops
+
+
+def judged(before, after, tumour, units=10):
+    before, after, tumour = np.array(before, float), np.array(after, float), np.array(tumour, bool)
+    scores = np.stack([before, after])
+    return Judged(tumour, np.arange(len(tumour)) % units, scores, scores >= 0.5)
+
+
+def reference(lost=0, false=0, n=400):
+    """A reference set on which the challenger loses tumour cells and calls others falsely."""
+    tumour = np.arange(n) % 2 == 0
+    rng = np.random.default_rng(0)
+    before = np.where(tumour, 0.9, 0.1) + rng.normal(0, 0.01, n)
+    after = before.copy()
+    after[np.flatnonzero(tumour)[:lost]] = 0.2
+    after[np.flatnonzero(~tumour)[:false]] = 0.8
+    return compare("reference", judged(before, after, tumour, 40))
+
+
+def laboratory(gained=0, lost=0, n=40, tumour_gained=True):
+    tumour = np.arange(n) % 2 == 0
+    before = np.where(tumour, 0.9, 0.1)
+    after = before.copy()
+    rows = np.flatnonzero(tumour if tumour_gained else ~tumour)
+    before[rows[:gained]] = 1 - before[rows[:gained]]
+    after[rows[gained : gained + lost]] = 1 - after[rows[gained : gained + lost]]
+    return compare("lab", judged(before, after, tumour, 4))
+
+
+def test_mcnemar_is_exact():
+    assert mcnemar(0, 0) == 1
+    assert mcnemar(6, 0) == pytest.approx(2 / 64)
+    assert mcnemar(1, 9) == pytest.approx(2 * 11 / 1024)
+
+
+def test_what_is_compared():
+    found = laboratory(gained=5, lost=2)
+    assert (found.gained, found.lost, found.tumour_gained, found.tumour_lost) == (5, 2, 5, 2)
+    assert found.recall == (Share(15, 20), Share(18, 20))
+    value, low, high = found.recall_change
+    assert low <= value <= high
+    assert value == pytest.approx(0.15)
+    assert found.units == 4
+    better = compare("lab", judged([0.6, 0.1, 0.7, 0.2], [0.9, 0.8, 0.1, 0.2], [1, 1, 0, 0], 1))
+    assert better.froc[0] < better.froc[1] == 1
+
+
+def test_an_interval_covers_slides_not_cells():
+    """One slide whose cells all go one way is one observation: the interval is as wide as with one cell a slide."""
+    tumour = np.ones(40, bool)
+    before, after = np.full(40, 0.9), np.full(40, 0.9)
+    before[:10] = 0.1
+    scores = np.stack([before, after])
+    together = Judged(tumour, np.arange(40) // 10, scores, scores >= 0.5)
+    apart = Judged(tumour, np.arange(40) % 4, scores, scores >= 0.5)
+    wide, narrow = (compare("lab", part).recall_change for part in (together, apart))
+    assert wide[2] - wide[1] > 2 * (narrow[2] - narrow[1])
+
+
+@pytest.mark.parametrize(
+    ("lab", "home", "promoted", "reason"),
+    [
+        (laboratory(gained=8), reference(), True, "8 calls gained, 0 lost"),
+        (laboratory(gained=8, tumour_gained=False), reference(lost=1), True, "not worse on the reference set"),
+        (laboratory(), reference(), False, "not better on this laboratory"),
+        (laboratory(gained=2, lost=3), reference(), False, "not better"),
+        (laboratory(lost=8), reference(), False, "misses tumour cells on this laboratory"),
+        (laboratory(lost=8, tumour_gained=False), reference(), False, "calls more falsely on this laboratory"),
+        (laboratory(gained=8), reference(lost=3), False, "misses tumour cells on the reference set"),
+        (laboratory(gained=8), reference(false=8), False, "calls more falsely on the reference set"),
+        (laboratory(gained=2, n=4), reference(), False, "only 4 held-out cells"),
+        (None, reference(), False, "at least two patients"),
+        (None, reference(lost=9), False, "misses tumour cells on the reference set"),
+    ],
+)
+def test_the_gate(lab, home, promoted, reason):
+    found = decide(lab, home)
+    assert found.promoted is promoted
+    assert reason in found.reason
+    assert "\n" not in found.reason
+
+
+def test_the_gate_needs_both_kinds_of_cells():
+    only = compare("lab", judged([0.1] * 9, [0.9] * 9, [True] * 9, 3))
+    assert "no other objects" in decide(only, reference()).reason
+
+
+def slide(mnc):
+    nothing = np.zeros(0)
+    return SlideCrops("a", "k", "p", True, mnc, (), nothing, nothing, nothing, nothing, nothing)
+
+
+def test_an_operating_point_is_changed_only_for_a_reason():
+    tumour = np.arange(60) < 30
+    scores = np.where(tumour, 0.9, 0.1)
+    scores[:4] = 0.42  # four tumour cells that the default misses
+    found = choose_threshold([slide(10_000)], scores, tumour, 0.5, lambda t: True)
+    assert found.tumour_threshold == 0.4
+    assert (found.found, found.false_calls) == (Share(30, 30), Share(0, 30))
+    assert found.false_per_million[0] == 0
+    assert found.false_per_million[2] == pytest.approx(369, abs=1)
+    assert choose_threshold([slide(1)], scores, tumour, 0.5, lambda t: False).tumour_threshold == 0.5
+    scores[1:4] = 0.9
+    assert choose_threshold([slide(1)], scores, tumour, 0.5, lambda t: True).tumour_threshold == 0.5  # one is chance
+    few = choose_threshold([slide(1)], scores[:40], tumour[:40], 0.5, lambda t: True)
+    assert few.chosen_on == "default"
+    assert "too few" in few.text
+
+
+def test_rates_have_exact_intervals():
+    rate, low, high = false_per_million(3, 2_000_000)
+    assert (rate, low, high) == (1.5, pytest.approx(0.309, abs=0.001), pytest.approx(4.384, abs=0.001))
+    assert np.isnan(false_per_million(0, 0)[0])
+
+
+def test_swapped_words_are_seen():
+    rng = np.random.default_rng(1)
+    tumour = rng.random(60) < 0.5
+    scores = np.clip(np.where(tumour, 0.8, 0.2) + rng.normal(0, 0.2, 60), 0, 1)
+    assert not contradiction(scores, tumour)
+    assert "swapped" in contradiction(scores, ~tumour)
+    assert not contradiction(rng.random(60), tumour)
+    assert not contradiction(scores, np.ones(60, bool))
+
+
+def test_temperature_is_that_of_the_greatest_likelihood():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 3, (4000, 4))
+    calls = np.array([rng.choice(4, p=np.exp(z) / np.exp(z).sum()) for z in logits])
+    sure = np.exp(logits * 2)
+    sure /= sure.sum(1, keepdims=True)
+    assert fit_temperature(sure.astype(np.float32), calls, 1.0) == pytest.approx(2.0, rel=0.08)
+
+
+def test_time_left_is_what_was_measured(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("dtcseg_training.learn.meter.time.monotonic", lambda: clock[0])
+    told = []
+    meter = Meter({"replay": 10, "fit": 20}, 1, told.append)
+    meter.told("replay", 4, "four were there")
+    assert told[-1].seconds_left is None
+    for n in range(5, 11):
+        clock[0] += 3.0
+        meter.told("replay", n, "")
+    meter.told("fit", 0, "")
+    for n in range(1, 11):
+        clock[0] += 5.0
+        meter.told("fit", n, "")
+    assert told[-1].seconds_left == pytest.approx(50)
+    shares = [t.share for t in told]
+    assert shares == sorted(shares)
+    clock[0] += 50
+    meter.told("fit", 20, "")
+    assert told[-1].share == 1
+    assert told[-1].seconds_left == 0

@@ -1,0 +1,29 @@
+"""Learning from reviews: verdicts -> training set -> candidate weights -> gate -> weights of one's own laboratory."""
+
+from __future__ import annotations
+
+from dtcseg_training.learn.outcome import (
+    ChangedCell,
+    Comparison,
+    Curve,
+    GateResult,
+    LabThreshold,
+    LearnOutcome,
+    LearnProgress,
+    SetSummary,
+    Step,
+)
+from dtcseg_training.learn.run import learn
+
+__all__ = [
+    "ChangedCell",
+    "Comparison",
+    "Curve",
+    "GateResult",
+    "LabThreshold",
+    "LearnOutcome",
+    "LearnProgress",
+    "SetSummary",
+    "Step",
+    "learn",
+]

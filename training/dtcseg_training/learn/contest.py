@@ -1,0 +1,153 @@
+"""Champion and challenger on the same crops: temperature, operating point, and what the gate says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dtcseg.network.weights import WeightsInfo, load, resolve, save
+from dtcseg_training.learn.gate import compare, decide
+from dtcseg_training.learn.judge import judged, probabilities
+from dtcseg_training.learn.suspicion import contradiction, warnings_of
+from dtcseg_training.learn.temperature import fit_temperature
+from dtcseg_training.learn.threshold import choose_threshold
+
+if TYPE_CHECKING:
+    from dtcseg.network.model import Look
+    from dtcseg_training.learn.gate import Judged
+    from dtcseg_training.learn.outcome import Comparison, GateResult, LabThreshold
+    from dtcseg_training.learn.simulated import FieldCrops
+    from dtcseg_training.learn.training_set import SlideCrops
+
+Found = list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]
+
+
+class Challenger:
+    """Fitted weights, written with the card of the weights they were begun with until more is known.
+
+    Parameters
+    ----------
+    path : Path
+        The weights file.
+    parent : WeightsInfo
+    look : Look
+    name : str
+    """
+
+    def __init__(self, path: Path, parent: WeightsInfo, look: Look, name: str) -> None:
+        self._path, self._look = path, look
+        self._screen, _ = load(parent)
+        self._card = replace(parent.card, name=name, parent=parent.sha256)
+
+    def written(self, **changes: object) -> WeightsInfo:
+        """Write the file with these members of the card, which stay."""
+        self._card = replace(self._card, **changes)  # type: ignore[arg-type]
+        save(self._path, self._screen, self._look, self._card)
+        return resolve(str(self._path))
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What was seen, by champion (0) and challenger (1).
+
+    Attributes
+    ----------
+    slides : sequence of SlideCrops
+    reference : sequence of FieldCrops
+    on_slides, on_reference : (list, list) of (N, 4) float32
+        Probabilities of the calls.
+    default : float
+        The champion's threshold.
+    seed : int
+    """
+
+    slides: Sequence[SlideCrops]
+    reference: Sequence[FieldCrops]
+    on_slides: tuple[Found, Found]
+    on_reference: tuple[Found, Found]
+    default: float
+    seed: int
+
+    @property
+    def held_out(self) -> list[int]:
+        """Indices of the slides that were not learned from."""
+        return [i for i, slide in enumerate(self.slides) if slide.held_out]
+
+    def on_lab(self, chosen: Sequence[int], threshold: float) -> Judged:
+        """Give calls on some of the slides, the challenger's at a threshold."""
+        was, now = ([found[i] for i in chosen] for found in self.on_slides)
+        return judged([self.slides[i] for i in chosen], was, now, (self.default, threshold))
+
+    def of_reference(self, threshold: float) -> Comparison:
+        """Compare on the reference set, the challenger's calls at a threshold."""
+        return compare("reference", judged(self.reference, *self.on_reference, (self.default, threshold)), self.seed)
+
+    def threshold(self) -> LabThreshold:
+        """Choose the operating point."""
+        slides = [self.slides[i] for i in self.held_out]
+        base = decide(None, self.of_reference(self.default)).reason
+
+        def allowed(threshold: float) -> bool:
+            return decide(None, self.of_reference(threshold)).reason == base
+
+        if not slides:
+            return choose_threshold([], np.zeros(0), np.zeros(0, bool), self.default, allowed)
+        lab = self.on_lab(self.held_out, self.default)
+        return choose_threshold(slides, lab.scores[1], lab.tumour, self.default, allowed)
+
+    def gate(self, threshold: float) -> GateResult:
+        """Decide, with the challenger's calls at a threshold."""
+        everything = self.on_lab(range(len(self.slides)), self.default)
+        warnings = warnings_of(self.slides, everything.scores[0])
+        lab = compare("lab", self.on_lab(self.held_out, threshold), self.seed) if self.held_out else None
+        found = decide(lab, self.of_reference(threshold), warnings)
+        contrary = contradiction(everything.scores[0], everything.tumour)
+        return replace(found, promoted=False, reason=contrary) if contrary else found
+
+
+def calibrated(
+    challenger: Challenger, home: Sequence[FieldCrops], device: str, told: Callable[[int], None]
+) -> WeightsInfo:
+    """Write the challenger with the temperature that fits simulated crops which were not learned from."""
+    draft = challenger.written()
+    seen = np.concatenate(probabilities(draft, home, device, told))
+    truth = np.concatenate([field.calls for field in home])
+    return challenger.written(temperature=fit_temperature(seen, truth, draft.card.temperature))
+
+
+def contest(
+    weights: tuple[WeightsInfo, WeightsInfo],
+    slides: Sequence[SlideCrops],
+    reference: Sequence[FieldCrops],
+    device: str,
+    seed: int,
+    told: Callable[[int], None],
+) -> Contest:
+    """Ask champion and challenger about all crops.
+
+    Parameters
+    ----------
+    weights : (WeightsInfo, WeightsInfo)
+    slides, reference : sequences of SlideCrops, FieldCrops
+    device : str
+    seed : int
+        Of the bootstrap.
+    told : callable
+        Told how many crops are done, of all four times.
+    """
+    done = 0
+
+    def asked(info: WeightsInfo, units: Sequence[FieldCrops | SlideCrops]) -> Found:
+        nonlocal done
+        found = probabilities(info, units, device, lambda crops: told(done + crops))
+        done += sum(len(unit.crops) for unit in units)
+        return found
+
+    first, second = weights
+    on_slides = asked(first, slides), asked(second, slides)
+    on_reference = asked(first, reference), asked(second, reference)
+    return Contest(slides, reference, on_slides, on_reference, first.card.tumour_threshold, seed)

@@ -1,0 +1,202 @@
+"""Simulated crops: what is replayed so that nothing is forgotten, and the locked set that weights are held against.
+
+Both are what the screen of the weights that are begun with takes for candidates on simulated fields, with their truth
+(`dtcseg_training.mine`). They are drawn once for those weights and kept; fields that are there are not drawn again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from dtcseg.errors import UsageError
+from dtcseg.network.model import LOOK_CLASSES
+from dtcseg.results.atomic import write_file, writing_to
+from dtcseg.results.text import one_line
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from dtcseg.network.weights import WeightsInfo
+
+Kind = Literal["replay", "home", "reference"]
+_SEEDS: dict[Kind, int] = {"replay": 6_100_000, "home": 6_200_000, "reference": 6_300_000}
+"""Of the fields that are learned again, that watch the fit, and that judge; used for nothing else."""
+_ARRAYS = ("crops", "masks", "calls", "spreads")
+
+
+@dataclass(frozen=True)
+class FieldCrops:
+    """Candidates of one simulated field, as in `dtcseg_training.fields.Lesson`."""
+
+    crops: npt.NDArray[np.float16]
+    masks: npt.NDArray[np.bool_]
+    calls: npt.NDArray[np.int64]
+    spreads: npt.NDArray[np.float32]
+
+
+def draw_fields(
+    work: Path,
+    kind: Kind,
+    count: int,
+    weights: WeightsInfo,
+    *,
+    processes: int,
+    on_field: Callable[[int], None],
+    stop: Callable[[], bool],
+) -> bool:
+    """Draw the fields of one kind that are still missing.
+
+    Parameters
+    ----------
+    work : Path
+        Gets the folder `<kind>-<sha256 of the weights, 12 digits>`.
+    kind : {"replay", "home", "reference"}
+    count : int
+        Field i of a kind is always the same for the same weights.
+    weights : WeightsInfo
+    processes : int
+    on_field : callable
+        Told how many are there now.
+    stop : callable
+        Asked after each field.
+
+    Returns
+    -------
+    bool
+        Whether all are there; False where it was asked to stop.
+    """
+    folder = _folder(work, kind, weights)
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [index for index in range(count) if not (folder / _name(index)).exists()]
+    on_field(count - len(missing))
+    if not missing:
+        return True
+    there = count - len(missing)
+    for done in _drawn(folder, kind, missing, str(weights.path), processes):
+        there += done
+        on_field(there)
+        if there < count and stop():
+            return False
+    return True
+
+
+def _drawn(folder: Path, kind: Kind, indices: Sequence[int], model: str, processes: int) -> Iterator[int]:
+    """Draw fields, in processes of their own where there are several cores; tells how many more are done."""
+    if processes == 1:
+        for index in indices:
+            _draw(folder, kind, index, model)
+            yield 1
+        return
+    with ProcessPoolExecutor(min(processes, len(indices)), mp_context=get_context("spawn")) as pool:
+        running: set[Future[None]] = set()
+        try:
+            for index in indices:
+                running.add(pool.submit(_draw, folder, kind, index, model))
+                if len(running) >= 2 * processes:
+                    yield _wait_for_some(running)
+            while running:
+                yield _wait_for_some(running)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _wait_for_some(running: set[Future[None]]) -> int:
+    done, _ = wait(running, return_when=FIRST_COMPLETED)
+    for future in done:
+        future.result()
+    running -= done
+    return len(done)
+
+
+def _draw(folder: Path, kind: Kind, index: int, model: str) -> None:
+    from dtcseg_training.mine import mine_lesson
+
+    lesson = mine_lesson(_SEEDS[kind], index, model)
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **{name: getattr(lesson, name) for name in _ARRAYS})
+    with writing_to(folder):
+        write_file(folder / _name(index), stream.getvalue())
+
+
+def load_fields(work: Path, kind: Kind, count: int, weights: WeightsInfo) -> list[FieldCrops]:
+    """Read fields that were drawn; a damaged one is removed, so that the same command draws it again.
+
+    Raises
+    ------
+    UsageError
+        A file is damaged.
+    """
+    folder = _folder(work, kind, weights)
+    fields = []
+    for index in range(count):
+        path = folder / _name(index)
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                fields.append(FieldCrops(**{name: arrays[name] for name in _ARRAYS}))
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            path.unlink(missing_ok=True)
+            raise UsageError(
+                f"{one_line(path)}: was damaged and is removed; the same command draws it again"
+            ) from error
+    return fields
+
+
+def fields_sha256(fields: Sequence[FieldCrops]) -> str:
+    """Name a set of fields by all that is in it."""
+    digest = hashlib.sha256()
+    for field in fields:
+        for name in _ARRAYS:
+            array = np.ascontiguousarray(getattr(field, name))
+            digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+            digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def lock(work: Path, weights: WeightsInfo, fields: Sequence[FieldCrops]) -> str:
+    """Write down the hash of the reference set when it is made, and hold every later use of it against that.
+
+    Raises
+    ------
+    UsageError
+        The set is not the one that was locked.
+    """
+    path = _folder(work, "reference", weights) / f"locked-{len(fields)}.json"
+    sha256 = fields_sha256(fields)
+    if not path.exists():
+        with writing_to(path.parent):
+            write_file(path, (json.dumps({"fields": len(fields), "sha256": sha256}) + "\n").encode("ascii"))
+        return sha256
+    try:
+        known = str(json.loads(path.read_bytes())["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        known = ""
+    if known != sha256:
+        raise UsageError(
+            f"{one_line(path.parent)}: the reference set is not the one that was locked; remove this folder to have it "
+            "drawn again"
+        )
+    return sha256
+
+
+def tumour_of(fields: Sequence[FieldCrops]) -> int:
+    """Count the tumour cells among the candidates."""
+    return sum(int((field.calls == LOOK_CLASSES.index("tumour")).sum()) for field in fields)
+
+
+def _folder(work: Path, kind: Kind, weights: WeightsInfo) -> Path:
+    return work / f"{kind}-{weights.sha256[:12]}"
+
+
+def _name(index: int) -> str:
+    return f"{index:05d}.npz"

@@ -1,0 +1,308 @@
+"""Fits the second look to a laboratory: its own crops and simulated ones in every batch, never far from the start.
+
+What keeps a few dozen verdicts from spoiling a network: the normalisation keeps its statistics, half of every batch is
+simulated, a penalty grows with the distance from the start (Li et al. 2018, arXiv 1802.01483, L2-SP), the average of
+the last steps counts, and of the way from the start to the fit only as much is taken as simulated crops that were not
+learned from allow (Wortsman et al. 2022, arXiv 2109.01903).
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dtcseg.network.model import LOOK_CLASSES, LOOK_PX
+from dtcseg_training.augment import Augment
+from dtcseg_training.fields import LOOK_MARGIN_PX
+from dtcseg_training.fit import look_loss
+from dtcseg_training.learn.outcome import Curve
+from dtcseg_training.state import FitState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from dtcseg.network.model import Look
+    from dtcseg_training.learn.simulated import FieldCrops
+    from dtcseg_training.learn.training_set import SlideCrops
+
+FloatArray = npt.NDArray[np.float32]
+
+_BATCH = 32
+_AVERAGED = 0.98
+_PULL = 2e-3
+_CLIP = 5.0
+_SAVE_EVERY = 20
+_MIXES = (1.0, 0.8, 0.6, 0.4, 0.2)
+_HOME_LOSS = 1.02
+"""The loss on simulated crops may grow by so much: about what it differs by between two fits."""
+_EVAL_BATCH = 16
+_WATCHED = 160
+"""Simulated crops that the curve of a fit is drawn by; the mix is chosen by all."""
+_INNER = np.s_[:, :, LOOK_MARGIN_PX : LOOK_MARGIN_PX + LOOK_PX, LOOK_MARGIN_PX : LOOK_MARGIN_PX + LOOK_PX]
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """How long and how fast to learn.
+
+    Attributes
+    ----------
+    steps : int
+    lab_share : float
+        Share of each batch that is the laboratory's.
+    learning_rate : float
+        At the top of the one-cycle schedule.
+    seed : int
+    device : str
+    """
+
+    steps: int
+    lab_share: float
+    learning_rate: float
+    seed: int
+    device: str
+
+
+def plan_for(cells: int, seed: int, device: str) -> FitPlan:
+    """Choose by the number of cells to learn from; docs/learning.md shows by what."""
+    steps = int(np.clip(round(30 * np.sqrt(cells)), 60, 1200))
+    return FitPlan(steps, 0.25 if cells < 50 else 0.5, 4e-4 if cells < 50 else 6e-4, seed, device)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a fit led to.
+
+    Attributes
+    ----------
+    look : Look
+        On the CPU, in evaluation mode.
+    mix : float
+        How much of the way from the start is taken, 0..1.
+    curves : tuple of Curve
+    """
+
+    look: Look
+    mix: float
+    curves: tuple[Curve, ...]
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Crops that are drawn from, and the groups that are drawn with equal chance (tumour cells and others)."""
+
+    crops: npt.NDArray[np.float16]
+    masks: npt.NDArray[np.bool_]
+    calls: npt.NDArray[np.int64]
+    spreads: npt.NDArray[np.float32]
+    groups: tuple[npt.NDArray[np.int64], ...]
+
+    def draw(self, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        chosen = [self.groups[i % len(self.groups)] for i in range(count)]
+        return np.array([group[rng.integers(len(group))] for group in chosen], np.int64)
+
+
+def tune(
+    start: Look,
+    lab: Sequence[SlideCrops],
+    replay: Sequence[FieldCrops],
+    home: Sequence[FieldCrops],
+    plan: FitPlan,
+    *,
+    keep: Path,
+    on_step: Callable[[int, tuple[Curve, ...]], None],
+    stop: Callable[[], bool],
+) -> Tuned | None:
+    """Fit a copy of the look.
+
+    Parameters
+    ----------
+    start : Look
+        On the CPU, in evaluation mode.
+    lab : sequence of SlideCrops
+        The laboratory's slides to learn from.
+    replay, home : sequence of FieldCrops
+        Simulated crops that are learned again, and that tell how much is forgotten.
+    plan : FitPlan
+    keep : Path
+        Where the state is written now and then, and read from to go on after a stop: the weights are then the same.
+    on_step : callable
+        Told the steps done and the curves.
+    stop : callable
+        Asked after every step.
+
+    Returns
+    -------
+    Tuned or None
+        None where it was asked to stop; the state is kept.
+    """
+    torch.manual_seed(plan.seed)
+    network = copy.deepcopy(start).to(plan.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    origin = [p.detach().clone() for p in network.parameters()]
+    average = copy.deepcopy(network).eval()
+    optimiser = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.learning_rate, total_steps=plan.steps, pct_start=0.2)
+    state = FitState({"network": network, "average": average}, optimiser, schedule, {"steps": 0})
+    if keep.exists():
+        state.load(keep)
+    own, again = _lab_pool(start, lab), _field_pool(replay)
+    watched = _field_pool(home)
+    for step in range(int(state.values["steps"]), plan.steps):
+        if stop():
+            state.save(keep)
+            return None
+        learned = _step(network, origin, optimiser, _batch(own, again, plan, step), plan, step)
+        schedule.step()
+        _follow(average, network, step)
+        state.values["steps"] = step + 1
+        if (step + 1) % _SAVE_EVERY == 0 or step + 1 == plan.steps:
+            state.values[f"learned/{step + 1}"] = learned
+            state.values[f"home/{step + 1}"] = _call_loss(average, watched, plan.device, _WATCHED)
+            state.save(keep)
+        on_step(step + 1, _curves(state))
+    mix, look = _mixed(start, average.cpu(), watched)
+    return Tuned(look, mix, _curves(state))
+
+
+def _curves(state: FitState) -> tuple[Curve, ...]:
+    steps = sorted(int(key.partition("/")[2]) for key in state.values if key.startswith("learned/"))
+    return tuple(Curve(n, state.values[f"learned/{n}"], state.values[f"home/{n}"]) for n in steps)
+
+
+def _step(
+    network: Look,
+    origin: Sequence[Tensor],
+    optimiser: torch.optim.Optimizer,
+    batch: tuple[FloatArray, FloatArray, npt.NDArray[np.int64], FloatArray],
+    plan: FitPlan,
+    step: int,
+) -> float:
+    network.train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    torch.manual_seed(plan.seed * 1_000_003 + step)  # of the step alone, so that a fit can go on at any
+    crops, masks, calls, spreads = (torch.from_numpy(part).to(plan.device) for part in batch)
+    got_masks, got_calls = network(crops.contiguous(memory_format=torch.channels_last), spreads)
+    loss = look_loss(got_masks, got_calls, masks, calls)
+    pull = torch.stack([((p - o) ** 2).sum() for p, o in zip(network.parameters(), origin, strict=True)]).sum()
+    optimiser.zero_grad(set_to_none=True)
+    (loss + _PULL * pull).backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(network.parameters(), _CLIP)
+    optimiser.step()
+    return float(loss.detach())
+
+
+def _follow(average: Look, network: Look, step: int) -> None:
+    keep = min(_AVERAGED, (step + 1) / (step + 11))
+    with torch.no_grad():
+        for mine, theirs in zip(average.parameters(), network.parameters(), strict=True):
+            mine.lerp_(theirs, 1 - keep)
+
+
+def _batch(
+    own: _Pool, again: _Pool, plan: FitPlan, step: int
+) -> tuple[FloatArray, FloatArray, npt.NDArray[np.int64], FloatArray]:
+    """Crops, masks, calls and spreads of one step, which follow from the seed and the step alone."""
+    rng = np.random.default_rng([plan.seed, step])
+    mine = round(_BATCH * plan.lab_share)
+    parts = [
+        _example(pool, int(i), rng) for pool, n in ((own, mine), (again, _BATCH - mine)) for i in pool.draw(n, rng)
+    ]
+    crops, masks, calls, spreads = zip(*parts, strict=True)
+    return np.stack(crops), np.stack(masks), np.array(calls, np.int64), np.array(spreads, np.float32)
+
+
+def _example(pool: _Pool, index: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray, int, float]:
+    move = np.clip(np.round(rng.normal(0, 3, 2)), -LOOK_MARGIN_PX, LOOK_MARGIN_PX).astype(int)
+    top, left = LOOK_MARGIN_PX + move
+    window = np.s_[:, top : top + LOOK_PX, left : left + LOOK_PX]
+    crop, masks = pool.crops[index][window].astype(np.float32), pool.masks[index][window].astype(np.float32)
+    crop, masks = _augment()(np.ascontiguousarray(crop), np.ascontiguousarray(masks), rng)
+    return crop, masks, int(pool.calls[index]), float(pool.spreads[index])
+
+
+@cache
+def _augment() -> Augment:
+    return Augment()
+
+
+def _lab_pool(start: Look, slides: Sequence[SlideCrops]) -> _Pool:
+    """Gather the laboratory's crops; masks that nobody told are those that the start draws."""
+    crops = np.concatenate([s.crops for s in slides])
+    masks = np.concatenate([s.masks for s in slides])
+    told = np.concatenate([s.told for s in slides])
+    spreads = np.concatenate([s.spreads for s in slides])
+    drawn = _drawn(start, crops, spreads)
+    masks = np.where(told[:, :, None, None], masks, drawn)
+    return _pool(crops, masks, np.concatenate([s.calls for s in slides]), spreads)
+
+
+def _field_pool(fields: Sequence[FieldCrops]) -> _Pool:
+    crops, masks, calls, spreads = (
+        np.concatenate([getattr(field, name) for field in fields]) for name in ("crops", "masks", "calls", "spreads")
+    )
+    return _pool(crops, masks, calls, spreads)
+
+
+def _pool(
+    crops: npt.NDArray[np.float16],
+    masks: npt.NDArray[np.bool_],
+    calls: npt.NDArray[np.int64],
+    spreads: npt.NDArray[np.float32],
+) -> _Pool:
+    tumour = calls == LOOK_CLASSES.index("tumour")
+    groups = tuple(np.flatnonzero(part) for part in (tumour, ~tumour) if part.any())
+    return _Pool(crops, masks, calls, spreads, groups)
+
+
+def _drawn(start: Look, crops: npt.NDArray[np.float16], spreads: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    masks = np.zeros((len(crops), 2, *crops.shape[2:]), bool)
+    with torch.inference_mode():
+        for i in range(0, len(crops), _EVAL_BATCH):
+            part = torch.from_numpy(np.ascontiguousarray(crops[i : i + _EVAL_BATCH][_INNER], np.float32))
+            seen, _ = start(part, torch.from_numpy(spreads[i : i + _EVAL_BATCH]))
+            masks[i : i + _EVAL_BATCH][_INNER] = seen.numpy() > 0
+    return masks
+
+
+def _mixed(start: Look, fitted: Look, home: _Pool) -> tuple[float, Look]:
+    """Go as far from the start to the fit as the simulated crops allow that were not learned from."""
+    least = _call_loss(start, home)
+    for mix in _MIXES:
+        look = mixed(start, fitted, mix)
+        if _call_loss(look, home) <= _HOME_LOSS * least:
+            break
+    return mix, look
+
+
+def mixed(start: Look, fitted: Look, mix: float) -> Look:
+    """Interpolate between the weights of two networks."""
+    look = copy.deepcopy(start).eval()
+    with torch.no_grad():
+        for mine, theirs in zip(look.parameters(), fitted.parameters(), strict=True):
+            mine.lerp_(theirs, mix)
+    return look
+
+
+def _call_loss(look: Look, pool: _Pool, device: str = "cpu", most: int | None = None) -> float:
+    """Mean cross-entropy of the calls of the first crops."""
+    count = len(pool.crops) if most is None else min(most, len(pool.crops))
+    total = 0.0
+    with torch.inference_mode():
+        for i in range(0, count, _EVAL_BATCH):
+            part = np.s_[i : min(i + _EVAL_BATCH, count)]
+            crops = torch.from_numpy(np.ascontiguousarray(pool.crops[part][_INNER], np.float32)).to(device)
+            _, calls = look(crops, torch.from_numpy(pool.spreads[part]).to(device))
+            truth = torch.from_numpy(pool.calls[part]).to(device)
+            total += float(functional.cross_entropy(calls, truth, reduction="sum"))
+    return total / max(count, 1)
