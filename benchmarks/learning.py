@@ -82,11 +82,13 @@ def _score(work: Path, model: str) -> None:
     from dtcseg.manifest import find_slides
 
     out = work / "results"
+    if (out / "report.html").exists():
+        return
     score_jobs(*find_slides([work / "lab_train"], stain=None, mpp_um=None), ScoreConfig(out=out, model=model))
 
 
 def _learn(work: Path, name: str, model: str) -> dict[str, object]:
-    from dtcseg_training.learn import learn
+    from dtcseg_training.learn import Refused, learn
 
     count, only, lie = VERDICTS[name]
     place = work / name.replace(" ", "_")
@@ -96,7 +98,10 @@ def _learn(work: Path, name: str, model: str) -> dict[str, object]:
         for folder in results.glob("*/slide.json"):
             (folder.parent / "verdicts").mkdir()
         read_slides(results, work / "lab_train", count, seed=1, lie=lie, only=only)
-    outcome = learn([results], place / "lab.safetensors", model=model, work=work / "learn", device="cpu")
+    try:
+        outcome = learn([results], place / "lab.safetensors", model=model, work=work / "learn", device="cpu")
+    except Refused as error:
+        return {"promoted": False, "reason": str(error)}
     gate = outcome.gate
     told: dict[str, object] = {
         "promoted": outcome.promoted,

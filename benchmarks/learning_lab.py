@@ -90,7 +90,9 @@ def _turned(rng: np.random.Generator, vector: tuple[float, float, float]) -> tup
 
 
 def make_slides(folder: Path, kind: str, count: int, *, first: int = 0, processes: int = 1) -> None:
-    """Draw slides that are still missing ("lab" or "home"), a patient each, and their slides.csv."""
+    """Draw slides where there are none ("lab" or "home"), a patient each, and their slides.csv."""
+    if (folder / "slides.csv").exists():
+        return
     folder.mkdir(parents=True, exist_ok=True)
     numbers = range(first, first + count)
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:

@@ -15,7 +15,7 @@ from dtcseg.verdicts import open_log, read_candidates
 
 INFO = RunInfo("0.1.0", {"name": "fake", "sha256": "f" * 64}, "cpu", {}, "2026-01-01T00:00:00Z")
 SIDE_PX = 640
-_COUNTS = (("tumour_single", 5), ("hc_even", 4), ("precipitate", 3), ("apoptotic", 2))
+_COUNTS = (("tumour_single", 3), ("hc_even", 2), ("precipitate", 1), ("apoptotic", 1))
 
 
 def make_results(root, names=("a", "b", "c"), patients=None):

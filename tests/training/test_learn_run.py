@@ -8,7 +8,7 @@ import pytest
 from dtcseg_training.learn import learn
 from dtcseg_training.learn.outcome import GateResult
 from dtcseg_training.learn.pages import card_text
-from dtcseg_training.learn.run import Sizes, Stopped, _figures
+from dtcseg_training.learn.run import Refused, Sizes, Stopped, _figures
 from dtcseg_training.learn.tune import FitPlan
 from dtcseg_training.state import FitState
 from making_reviews import make_results, read_all
@@ -18,7 +18,7 @@ from dtcseg.cli import app
 from dtcseg.errors import UsageError
 from dtcseg.network.weights import load, resolve
 
-SIZES = Sizes(replay=2, home=1, reference=2)
+SIZES = Sizes(replay=1, home=1, reference=2)
 HOSTILE = "<script>alert(1)</script>"
 
 
@@ -57,7 +57,7 @@ def refused(place):
     told = []
     outcome = run(place, place / "refused.safetensors", progress=told.append)
     patch.undo()
-    return outcome, told
+    return outcome, told, outcome.challenger.read_bytes()
 
 
 def decided(promoted):
@@ -65,7 +65,7 @@ def decided(promoted):
 
 
 def test_a_refused_challenger_is_not_written(refused, place):
-    outcome, told = refused
+    outcome, told, _ = refused
     assert not outcome.promoted
     assert outcome.weights is None
     assert not (place / "refused.safetensors").exists()
@@ -79,7 +79,7 @@ def test_a_refused_challenger_is_not_written(refused, place):
 
 
 def test_the_report_shows_what_changed_and_runs_nothing(refused):
-    outcome, _ = refused
+    outcome, _, _ = refused
     page = outcome.report.read_text()
     assert HOSTILE not in page
     assert "&lt;script&gt;" in page
@@ -124,7 +124,6 @@ def test_stopped_and_run_again_it_makes_the_same_bits(refused, place, monkeypatc
     """Stopped at the fit and killed in it: the state of every fit begins anew in a work folder of its own."""
     work = place / "other work"
     shutil.copytree(place / "work", work, ignore=shutil.ignore_patterns("runs", "sets"))
-    kept = refused[0].challenger
     saved, stops = FitState.save, []
 
     def stop_after_two(state, path):
@@ -150,13 +149,13 @@ def test_stopped_and_run_again_it_makes_the_same_bits(refused, place, monkeypatc
         )
     assert steps == ["step 3 of 4"]
     again = learn([place / "out"], out, **options)
-    assert again.challenger.read_bytes() == kept.read_bytes()
+    assert again.challenger.read_bytes() == refused[2]
     assert again.data.sha256 == refused[0].data.sha256
     before = dict(load(resolve())[1].named_parameters())
-    after = dict(load(resolve(str(kept)))[1].named_parameters())
+    after = dict(load(resolve(str(again.challenger)))[1].named_parameters())
     assert any((before[name] != after[name]).any() for name in before)
     other = learn([place / "out"], out, **{**options, "seed": 2})
-    assert other.challenger.read_bytes() != kept.read_bytes()
+    assert other.challenger.read_bytes() != refused[2]
 
 
 def test_a_reference_set_that_was_changed_is_refused(refused, place, tmp_path):
@@ -191,6 +190,21 @@ def test_the_command_line(refused, place, monkeypatch):
 def test_places_that_cannot_be_written(place, out, problem):
     with pytest.raises(UsageError, match=problem):
         run(place, place / out)
+
+
+@pytest.mark.parametrize(
+    ("patients", "lie", "problem"),
+    [
+        (["one", "one", "one"], lambda word: word, "at least two patients"),
+        (["p1", "p2", "p3"], lambda word: "tumour", "all of one kind"),
+    ],
+)
+def test_what_nothing_can_judge_is_refused_before_the_wait(tmp_path, patients, lie, problem):
+    results = make_results(tmp_path, patients=patients)
+    read_all(results, lie=lie)
+    with pytest.raises(Refused, match=problem):
+        learn([results], tmp_path / "new.safetensors", sizes=SIZES)
+    assert not list((tmp_path / "dtcseg-learn").glob("re*"))
 
 
 def test_nothing_to_learn_from(tmp_path):

@@ -13,7 +13,7 @@ from dtcseg_training.learn.outcome import (
     SetSummary,
     Step,
 )
-from dtcseg_training.learn.run import learn
+from dtcseg_training.learn.run import Refused, Sizes, Stopped, learn
 
 __all__ = [
     "ChangedCell",
@@ -23,7 +23,10 @@ __all__ = [
     "LabThreshold",
     "LearnOutcome",
     "LearnProgress",
+    "Refused",
     "SetSummary",
+    "Sizes",
     "Step",
+    "Stopped",
     "learn",
 ]

@@ -23,6 +23,9 @@ _FALSE_GAINED = 0.01
 """The same for its other objects that become tumour calls."""
 
 
+NOBODY = "there is nobody to judge by: give verdicts on slides of at least two patients"
+
+
 @dataclass(frozen=True)
 class Judged:
     """Scores of both networks on cells of known truth.
@@ -91,7 +94,7 @@ def decide(lab: Comparison | None, reference: Comparison, warnings: tuple[str, .
     """
     reason = _worse(reference, strict=True)
     if not reason and lab is None:
-        reason = "there is nobody to judge it by: give verdicts on slides of at least two patients"
+        reason = NOBODY
     if not reason and lab is not None:
         reason = _lab_reason(lab)
     if reason:
@@ -105,13 +108,7 @@ def decide(lab: Comparison | None, reference: Comparison, warnings: tuple[str, .
 
 
 def _lab_reason(lab: Comparison) -> str:
-    tumour, other = lab.recall[0].total, lab.false_calls[0].total
-    if tumour + other < _LEAST_JUDGED:
-        return f"only {tumour + other} held-out cells of this laboratory to judge it by; give more verdicts"
-    if not tumour or not other:
-        missing = "tumour cells" if not tumour else "other objects"
-        return f"no {missing} among this laboratory's held-out cells; give verdicts of both kinds on every patient"
-    reason = _worse(lab, strict=False)
+    reason = too_few(lab.recall[0].total, lab.false_calls[0].total) or _worse(lab, strict=False)
     if reason:
         return reason
     if lab.gained < lab.lost or (lab.gained == lab.lost and lab.froc[1] <= lab.froc[0]):
@@ -119,6 +116,16 @@ def _lab_reason(lab: Comparison) -> str:
             f"not better on this laboratory's held-out slides ({lab.gained} calls gained, {lab.lost} lost); give more "
             "verdicts"
         )
+    return ""
+
+
+def too_few(tumour: int, other: int) -> str:
+    """Say so where a laboratory's held-out cells can judge nothing."""
+    if tumour + other < _LEAST_JUDGED:
+        return f"only {tumour + other} held-out cells of this laboratory to judge by; give more verdicts"
+    if not tumour or not other:
+        missing = "tumour cells" if not tumour else "other objects"
+        return f"no {missing} among this laboratory's held-out cells; give verdicts of both kinds on every patient"
     return ""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dtcseg import __version__
-from dtcseg.errors import UsageError
+from dtcseg.errors import DtcsegError, UsageError
 from dtcseg.network.weights import Card, WeightsInfo, load, resolve
 from dtcseg.parallel import cores
 from dtcseg.results.atomic import write_file, writing_to
@@ -23,6 +23,7 @@ from dtcseg_training.learn.outcome import GateResult, LabThreshold, LearnOutcome
 from dtcseg_training.learn.pages import card_text, learning_page
 from dtcseg_training.learn.simulated import FieldCrops, draw_fields, load_fields, lock
 from dtcseg_training.learn.split import By, hold_out
+from dtcseg_training.learn.suspicion import unjudgeable
 from dtcseg_training.learn.taught import TaughtSlide, collect
 from dtcseg_training.learn.training_set import TrainingSet, write_set
 
@@ -37,6 +38,10 @@ _RUN_VERSION = 1
 
 class Stopped(Exception):
     """Learning was asked to stop; the same call goes on where it was."""
+
+
+class Refused(DtcsegError):
+    """The gate would refuse whatever is fitted to these verdicts (exit status 1)."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,8 @@ def learn(
     ------
     UsageError
         No folder, weights or verdict to learn from, or `out` cannot be written.
+    Refused
+        The verdicts cannot judge anything: of one patient, of one kind, too few. Not with `force`.
     Stopped
     """
     began = _processor_s()
@@ -108,6 +115,9 @@ def learn(
     parent = resolve(model)
     run = _Run(parent, device, seed, sizes, work or out.parent / "dtcseg-learn", progress, stop)
     data, by, taught = run.collect(results, annotations)
+    reason = unjudgeable(data.slides)
+    if reason and not force:
+        raise Refused(f"refused before anything is fitted: {reason}")
     fields = run.simulated()
     run.locked = lock(run.work, parent, fields["reference"])
     tuned = run.fit(data, fields)
@@ -226,7 +236,7 @@ class _Run:
         tuned = tune(
             look,
             learned,
-            fields["replay"],
+            fields.pop("replay"),  # half a gigabyte that is copied, and not needed again
             fields["home"],
             plan,
             keep=self.folder / "fit.state",
@@ -252,7 +262,7 @@ class _Run:
             self._ask()
 
         told(0)
-        challenger = Challenger(self.folder / "challenger.safetensors", self.parent, tuned.look, name)
+        challenger = Challenger(self.folder / f"{name}.safetensors", self.parent, tuned.look, name)
         info = calibrated(challenger, fields["home"], self._device, told)
         seen = contest(
             (self.parent, info),
@@ -394,4 +404,4 @@ def _summary(data: TrainingSet, by: By) -> SetSummary:
     )
 
 
-__all__ = ["Sizes", "Stopped", "learn"]
+__all__ = ["Refused", "Sizes", "Stopped", "learn"]

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import mannwhitneyu
 
+from dtcseg_training.learn.gate import NOBODY, too_few
 from dtcseg_training.learn.judge import TUMOUR
 
 if TYPE_CHECKING:
@@ -34,8 +35,7 @@ def warnings_of(slides: Sequence[SlideCrops], scores: npt.NDArray[np.float64]) -
     found = []
     learned = np.concatenate([slide.calls for slide in slides if not slide.held_out])
     if len(set((learned == TUMOUR).tolist())) < 2:
-        what = "tumour cells" if (learned == TUMOUR).all() else "no tumour cell"
-        found.append(f"the cells to learn from are all of one kind ({what}): nothing tells what they differ from")
+        found.append(_one_kind(learned == TUMOUR))
     sources = {slide.patient or f"slide {slide.slide}" for slide in slides}
     if len(sources) == 1:
         found.append("all verdicts are of one patient: what is learned may be that patient's, not the laboratory's")
@@ -47,6 +47,23 @@ def warnings_of(slides: Sequence[SlideCrops], scores: npt.NDArray[np.float64]) -
             "not know this laboratory, or verdicts were mixed up; look at some of them again"
         )
     return tuple(found)
+
+
+def unjudgeable(slides: Sequence[SlideCrops]) -> str:
+    """Say why the gate would refuse whatever is fitted, so that nobody waits for it; "" where it might not."""
+    kept = [slide for slide in slides if slide.held_out]
+    if not kept:
+        return NOBODY
+    held_out = np.concatenate([slide.calls for slide in kept]) == TUMOUR
+    learned = np.concatenate([slide.calls for slide in slides if not slide.held_out]) == TUMOUR
+    if learned.all() or not learned.any():
+        return _one_kind(learned)
+    return too_few(int(held_out.sum()), int((~held_out).sum()))
+
+
+def _one_kind(learned: npt.NDArray[np.bool_]) -> str:
+    what = "tumour cells" if learned.all() else "no tumour cell"
+    return f"the cells to learn from are all of one kind ({what}): nothing tells what they differ from"
 
 
 def contradiction(scores: npt.NDArray[np.float64], tumour: npt.NDArray[np.bool_]) -> str:

@@ -74,7 +74,7 @@ class FitPlan:
 
 def plan_for(cells: int, seed: int, device: str) -> FitPlan:
     """Choose by the number of cells to learn from; docs/learning.md shows by what."""
-    steps = int(np.clip(round(30 * np.sqrt(cells)), 60, 1200))
+    steps = int(np.clip(round(14 * np.sqrt(cells)), 60, 600))
     return FitPlan(steps, 0.25 if cells < 50 else 0.5, 4e-4 if cells < 50 else 6e-4, seed, device)
 
 
