@@ -79,6 +79,7 @@ Limit = Annotated[
 Weights = Annotated[str, typer.Argument(metavar="WEIGHTS", help='Name or file; "" for what is in use here.')]
 Page = Annotated[Path | None, typer.Option("--out", metavar="FILE.html", help="Write plots and pictures as well.")]
 Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder.")]
+Picture = Annotated[Path | None, typer.Option("--out", metavar="FILE.svg", help="Write the picture, too.")]
 Reader = Annotated[str, typer.Option("--reader", metavar="NAME", help="Who reads; begins at once.")]
 Assays = Annotated[Path | None, typer.Option("--assays", metavar="FILE", help="Other assays of the patients, CSV.")]
 Arms = Annotated[Path | None, typer.Option("--arms", metavar="FILE", help="Arm of each patient, CSV.")]
@@ -96,6 +97,8 @@ SimulateStain = Annotated[StainName | None, typer.Option("--stain", help="Stain 
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same slides.")]
 SimulateMpp = Annotated[float, typer.Option("--mpp", min=0.1, max=1.1, help="Pixel size in µm.")]
 ReviewedResults = Annotated[list[Path], typer.Argument(metavar="RESULTS", help="Results folders with verdicts.")]
+Count = Annotated[int, typer.Option("--count", min=1, help="Cells to ask about, at most.")]
+AskOut = Annotated[Path | None, typer.Option("--out", metavar="FILE.csv", help="Write the list of cells, too.")]
 WeightsOut = Annotated[Path, typer.Option("--out", metavar="WEIGHTS", help="The weights file, NAME.safetensors.")]
 Start = Annotated[str, typer.Option("--model", metavar="NAME_OR_FILE", help="Weights to begin with.")]
 Annotations = Annotated[
@@ -156,7 +159,9 @@ def score(
     """
     from dtcseg.batch import score_jobs, watch_folders
     from dtcseg.config import ScoreConfig
+    from dtcseg.drift.folder import drift_of
     from dtcseg.manifest import find_slides
+    from dtcseg.results.record import SlideRecord
     from dtcseg.results.summary import summary_text
 
     config = ScoreConfig(out=out, model=model, device=device, workers=workers, scheduler=scheduler, limit_s=limit * 60)
@@ -166,6 +171,9 @@ def score(
     else:
         result = score_jobs(*find_slides(inputs, stain=word, mpp_um=mpp), config)
     typer.echo(summary_text(result.rows, out / "report.html"))
+    drift = drift_of(out, [row for row in result.rows if isinstance(row, SlideRecord)])
+    if drift is not None and drift.alarms:
+        typer.echo(f"dtcseg: {drift.text} (picture in the report)", err=True)
     raise typer.Exit(result.status)
 
 
@@ -223,6 +231,49 @@ def export(
     for line in (*done.notes, *done.problems):
         typer.echo(line, err=True)
     raise typer.Exit(EXIT_FAILED if done.problems else 0)
+
+
+@app.command()
+def ask(results: ReviewedResults, count: Count = 50, out: AskOut = None) -> None:
+    """Say which slides and cells to review next so that the weights learn most, or that enough is reviewed.
+
+    In `dtcseg review` the order "teaches most first" shows the same cells of one results folder.
+    """
+    from dtcseg.results.text import one_line
+    from dtcseg.review.ask_results import ask_results
+
+    found = ask_results(results, count)
+    for problem in found.problems:
+        typer.echo(f"dtcseg: {one_line(problem)}", err=True)
+    typer.echo(f"{found.read} cells are read; {found.enough.text}")
+    for slide, cells in found.slides.items():
+        typer.echo(f"  {one_line(slide)}: {cells} cells")
+    if out is not None:
+        from dtcseg.results.atomic import write_file, writing_to
+
+        with writing_to(out.parent):
+            write_file(out, found.csv())
+        typer.echo(one_line(out))
+
+
+@app.command()
+def drift(results: Results, out: Picture = None) -> None:
+    """Say whether slides are like those that the weights know: staining, focus, scores.
+
+    All slides of a results folder, then those of each day on which some were scored.
+    """
+    from dtcseg.drift.folder import drift_lines
+    from dtcseg.results.text import one_line
+
+    lines, picture = drift_lines(results)
+    for line in lines:
+        typer.echo(line)
+    if out is not None:
+        from dtcseg.results.atomic import write_file, writing_to
+
+        with writing_to(out.parent):
+            write_file(out, picture)
+        typer.echo(one_line(out))
 
 
 @app.command()

@@ -22,13 +22,12 @@ OneModel = Annotated[str, typer.Argument(metavar="[NAME_OR_FILE]", help="By defa
 def list_() -> None:
     """List all weights; a star marks those that `dtcseg score` takes when no others are asked for."""
     from dtcseg.network.history import own_folder
-    from dtcseg.network.weights import read_raw_card
     from dtcseg.registry import gate_texts, list_weights
     from dtcseg.results.text import one_line
 
     rows = [("", "name", "sha256", "kind", "last taken into use", "gate")]
     for known in list_weights():
-        gate = "; ".join(gate_texts(read_raw_card(known.info.path))) if known.info else f"UNUSABLE: {known.problem}"
+        gate = "; ".join(gate_texts(known.info.card)) if known.info else f"UNUSABLE: {known.problem}"
         kind = "released" if known.released else "own"
         star = "*" if known.in_use else ""
         rows.append((star, known.name, known.sha256[:12], kind, known.since, gate))

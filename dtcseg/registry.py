@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dtcseg.errors import UsageError
 from dtcseg.network.history import (
+    KNOWN_SUFFIX,
     Line,
     append,
     own_folder,
@@ -21,7 +22,7 @@ from dtcseg.network.history import (
     standing,
     stored,
 )
-from dtcseg.network.weights import WeightsInfo, load, read_raw_card, released_weights, resolve
+from dtcseg.network.weights import Card, WeightsInfo, load, released_weights, resolve
 from dtcseg.results.atomic import write_file, writing_to
 from dtcseg.results.text import one_line
 
@@ -218,6 +219,9 @@ def _keep(info: WeightsInfo, folder: Path) -> None:
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_file(place, info.path.read_bytes())
+        known = info.path.with_name(info.path.stem + KNOWN_SUFFIX)
+        if known.is_file():  # what they know beyond those that they began with (`dtcseg.drift.reference`)
+            write_file(folder / f"{info.sha256}{KNOWN_SUFFIX}", known.read_bytes())
 
 
 def essentials(known: Known) -> list[tuple[str, str]]:
@@ -231,7 +235,7 @@ def essentials(known: Known) -> list[tuple[str, str]]:
     info = known.info
     if info is None:
         return [("name", known.name), ("sha256", known.sha256), ("problem", known.problem)]
-    card, raw = info.card, read_raw_card(info.path)
+    card = info.card
     place = "released with dtcseg" if known.released else "this laboratory's own" if known.since else "a file"
     since = f"since {known.since}" if known.since else "the default"
     lines = [
@@ -244,27 +248,26 @@ def essentials(known: Known) -> list[tuple[str, str]]:
         ("tumour call from", f"score {card.tumour_threshold:g}"),
     ]
     lines += [("trained on", text) for text in _texts(card.trained_on)] or [("trained on", "its card does not say")]
-    lines += [("gate", text) for text in gate_texts(raw)]
-    lines += [("measured", text) for text in _texts(card.figures)]
+    lines += [("gate", text) for text in gate_texts(card)]
+    lines += [
+        ("measured", text)
+        for text in _texts({k: v for k, v in card.figures.items() if k not in ("gate", "overridden")})
+    ]
     return lines
 
 
-def gate_texts(raw: Mapping[str, object]) -> list[str]:
+def gate_texts(card: Card) -> list[str]:
     """Say what the gate said of weights that were learned from reviews; nothing of others.
 
     Parameters
     ----------
-    raw : mapping
-        The card as it stands in the file.
+    card : Card
+        An override of the gate, of these weights or of any they descend from, comes first.
     """
-    gate = raw.get("gate")
-    forced = raw.get("forced") is True or (isinstance(gate, dict) and gate.get("forced") is True)
-    texts = ["FORCED: the gate refused these weights, and a person overrode it"] if forced else []
-    if isinstance(gate, dict):
-        texts += _texts({key: value for key, value in gate.items() if key != "forced"})
-    elif gate:
-        texts.append(one_line(gate))
-    return texts
+    overridden = card.figures.get("overridden")
+    texts = [f"FORCED: {one_line(text)}" for text in overridden] if isinstance(overridden, list) else []
+    gate = card.figures.get("gate")
+    return [*texts, one_line(gate)] if gate else texts
 
 
 def _texts(values: Mapping[str, object]) -> list[str]:

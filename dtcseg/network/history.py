@@ -25,6 +25,8 @@ Action = Literal["use", "rollback"]
 
 VARIABLE = "DTCSEG_WEIGHTS"
 HISTORY = "history.jsonl"
+KNOWN_SUFFIX = ".known.json"
+"""What weights know (`dtcseg.drift`) lies beside them, under their name with this suffix."""
 _HEX = frozenset("0123456789abcdef")
 
 

@@ -232,15 +232,6 @@ def read_card(path: Path) -> Card:
     return card
 
 
-def read_raw_card(path: Path) -> dict[str, Any]:
-    """Read a card with whatever else it says, known to this version or not; empty where there is none."""
-    try:
-        values = json.loads(_header(path, "")["__metadata__"][_CARD_KEY])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, UsageError):
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
 def _header(path: Path, problem: str) -> dict[str, Any]:
     """Read the header of a safetensors file, and see whether all of the file is there.
 

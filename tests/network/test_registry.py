@@ -190,6 +190,11 @@ def test_the_command_line_shows_hash_gate_and_force(folder, make):
     shown = run(app, ["weights", "show"]).output
     for text in (sha256, ARCHITECTURE, "a" * 64, "verdicts: 200", "recall: 0.9", "since 20"):
         assert text in shown
-    assert "FORCED" in registry.gate_texts({"forced": True})[0]
-    assert registry.gate_texts({"gate": {"promoted": True, "forced": False}}) == ["promoted: True"]
-    assert "ours" in run(app, ["weights", "rollback"]).output
+    forced, _ = make(
+        "forced", 2, figures={"gate": "refused: recall is lower", "overridden": ["forced: recall is lower"]}
+    )
+    assert run(app, ["weights", "use", str(forced)]).exit_code == 0
+    assert "FORCED: forced: recall is lower" in run(app, ["weights", "show"]).output
+    assert "FORCED" in run(app, ["weights", "list"]).output.splitlines()[-2]
+    assert "FORCED" not in run(app, ["weights", "show", "ours"]).output
+    assert "given up: forced" in run(app, ["weights", "rollback"]).output

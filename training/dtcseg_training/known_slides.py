@@ -1,9 +1,8 @@
 """Slides of laboratories as the training draws them, scored: what weights know, for `dtcseg.drift` to compare with.
 
-python -m dtcseg_training.known_slides RESULTS --slides 240
+python -m dtcseg_training.known_slides RESULTS weights/NAME.known.json --slides 240
 
-The slides are scored and thrown away; RESULTS keeps what scoring said of them. `dtcseg.drift.reference` makes the
-reference of it.
+The slides are scored and thrown away; RESULTS keeps what scoring said of them, and the command goes on after a stop.
 """
 
 from __future__ import annotations
@@ -19,8 +18,10 @@ import numpy as np
 from dtcseg import __version__
 from dtcseg.cells import STAINS
 from dtcseg.config import ScoreConfig, SlideJob
+from dtcseg.drift.reference import Reference, measure_folder, to_json
 from dtcseg.errors import SlideError
 from dtcseg.network.weights import resolve
+from dtcseg.results.atomic import write_file
 from dtcseg.results.folder import ResultsFolder, RunInfo
 from dtcseg.results.record import Weights, failed_slide, make_record, now_utc, resume_key
 from dtcseg.score import score_slide
@@ -62,8 +63,8 @@ def draw_known(index: int, cells: int) -> tuple[FieldSpec, int]:
     return replace(spec, counts=tumour + others), int(rng.integers(0, 2**62))
 
 
-def score_known(results: Path, *, slides: int, cells: int = 1200, model: str = "") -> None:
-    """Draw and score the slides that are still missing in a results folder.
+def score_known(results: Path, *, slides: int, cells: int = 1200, model: str = "") -> Reference:
+    """Draw and score the slides that are still missing in a results folder; measure all of them.
 
     Parameters
     ----------
@@ -102,17 +103,21 @@ def score_known(results: Path, *, slides: int, cells: int = 1200, model: str = "
         ended = now_utc()
         run = RunInfo(__version__, {"name": info.name, "sha256": info.sha256}, "cpu", {}, started, ended)
         folder.write_summaries(run, last=True)
+        records = [record for record in folder.records.values() if record.weights == weights]
+    return Reference(info.name, info.sha256, tuple(measure_folder(results, records)))
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Score known slides; see the module's text for the call."""
     parser = argparse.ArgumentParser(description="Score slides of laboratories as the training draws them.")
     parser.add_argument("results", type=Path)
+    parser.add_argument("out", type=Path, help="NAME.known.json, to lie beside NAME.safetensors")
     parser.add_argument("--slides", type=int, default=240)
     parser.add_argument("--cells", type=int, default=1200)
     parser.add_argument("--model", default="")
     options = parser.parse_args(arguments)
-    score_known(options.results, slides=options.slides, cells=options.cells, model=options.model)
+    known = score_known(options.results, slides=options.slides, cells=options.cells, model=options.model)
+    write_file(options.out, to_json(known))
 
 
 if __name__ == "__main__":
