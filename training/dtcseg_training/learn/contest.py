@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dtcseg.network.model import LOOK_CLASSES
 from dtcseg.network.weights import WeightsInfo, load, resolve, save
+from dtcseg.results.atomic import write_file, writing_to
 from dtcseg_training.learn.gate import compare, decide
 from dtcseg_training.learn.judge import judged, probabilities
 from dtcseg_training.learn.suspicion import contradiction, warnings_of
@@ -129,6 +133,8 @@ def contest(
     device: str,
     seed: int,
     told: Callable[[int], None],
+    *,
+    keep: Path | None = None,
 ) -> Contest:
     """Ask champion and challenger about all crops.
 
@@ -141,6 +147,8 @@ def contest(
         Of the bootstrap.
     told : callable
         Told how many crops are done, of all four times.
+    keep : Path, optional
+        Where the champion's answers on the reference set are kept, which every challenger is held against.
     """
     done = 0
 
@@ -152,5 +160,33 @@ def contest(
 
     first, second = weights
     on_slides = asked(first, slides), asked(second, slides)
-    on_reference = asked(first, reference), asked(second, reference)
+    champion = _kept(keep, reference)
+    if champion is None:
+        champion = asked(first, reference)
+        _keep(keep, champion)
+    else:
+        done += sum(len(unit.crops) for unit in reference)
+    on_reference = champion, asked(second, reference)
     return Contest(slides, reference, on_slides, on_reference, first.card.tumour_threshold, seed)
+
+
+def _kept(file: Path | None, reference: Sequence[FieldCrops]) -> Found | None:
+    """Read answers that were kept; None where there are none for these fields."""
+    if file is None or not file.exists():
+        return None
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            found = [arrays[f"{i}"] for i in range(len(reference))]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    fit = all(f.shape == (len(unit.calls), len(LOOK_CLASSES)) for f, unit in zip(found, reference, strict=True))
+    return found if fit else None
+
+
+def _keep(file: Path | None, found: Found) -> None:
+    if file is not None:
+        stream = io.BytesIO()
+        arrays: dict[str, Any] = {f"{i}": answers for i, answers in enumerate(found)}
+        np.savez(stream, **arrays)
+        with writing_to(file.parent):
+            write_file(file, stream.getvalue())

@@ -179,7 +179,7 @@ class _Run:
             "write": 1,
         }
         self.meter = Meter(units, cores(), progress)
-        self.locked = ""
+        self.locked, self.device = "", ""
         with writing_to(work):
             work.mkdir(parents=True, exist_ok=True)
 
@@ -227,7 +227,7 @@ class _Run:
         from dtcseg_training.learn.tune import plan_for, tune
 
         screen, look = load(self.parent)
-        device = str(choose_device(self._device, screen))
+        device = self.device = str(choose_device(self._device, screen))
         learned = [slide for slide in data.slides if not slide.held_out]
         plan = plan_for(sum(len(slide.calls) for slide in learned), self.seed, device)
         self.meter.expect("fit", plan.steps)
@@ -271,6 +271,7 @@ class _Run:
             self._device,
             self.seed,
             lambda crops: told(watched + crops),
+            keep=self.work / f"champion-{self.locked[:12]}-{self.device}.npz",
         )
         threshold = seen.threshold()
         gate = seen.gate(threshold.tumour_threshold)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -144,7 +145,7 @@ def load_fields(work: Path, kind: Kind, count: int, weights: WeightsInfo) -> lis
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 fields.append(FieldCrops(**{name: arrays[name] for name in _ARRAYS}))
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             path.unlink(missing_ok=True)
             raise UsageError(
                 f"{one_line(path)}: was damaged and is removed; the same command draws it again"

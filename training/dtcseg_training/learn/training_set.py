@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,7 +168,7 @@ def read_set(folder: Path) -> TrainingSet:
         if manifest["format"] != FORMAT or manifest["version"] != VERSION:
             raise ValueError("another format or version")
         slides = tuple(_read_part(folder, entry) for entry in manifest["slides"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise UsageError(f"{one_line(folder)}: is no training set of this dtcseg ({one_line(error)})") from error
     return TrainingSet(folder, hashlib.sha256(text).hexdigest(), manifest, slides)
 
