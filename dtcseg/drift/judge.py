@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dtcseg.drift.measures import GROUP_WORDS, GROUPS, MEASURES, Group, Measured
+from dtcseg.drift.measures import GROUP_WORDS, GROUPS, MEASURES, Group, Measured, shown
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -182,5 +182,5 @@ def _reason(group: Group, judged: Sequence[Strangeness], scale: Scale) -> str:
     name = max(middles, key=lambda name: middles[name])
     typical = [one for one in judged if name in one.places]
     value = float(np.median([one.slide.values[name] for one in typical]))
-    low, _, high = scale.limits(typical[0].slide.kind, name) or (float("nan"),) * 3
-    return f"{MEASURES[name].words}: {value:.3g}, usually {low:.3g} to {high:.3g}"
+    low, _, high = scale.limits(typical[0].slide.kind, name) or (0.0, 0.0, 0.0)
+    return f"{MEASURES[name].words}: {shown(name, value)}, usually {shown(name, low)} to {shown(name, high)}"

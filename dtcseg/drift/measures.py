@@ -56,12 +56,17 @@ MEASURES: dict[str, Measure] = {
     "sharpness": Measure("focus", "sharpness of nuclei"),
     "sharpness_low": Measure("focus", "sharpness, worst tenth"),
     "noise": Measure("focus", "noise of the image"),
-    "density_log10": Measure("scores", "cells per mm², log10"),
-    "candidates_log10": Measure("scores", "candidates per 10⁶ cells, log10", high_only=True),
-    "doubtful_log10": Measure("scores", "doubtful ones (score 0.1 to 0.9), log10", high_only=True),
+    "density_log10": Measure("scores", "cells per mm²"),
+    "candidates_log10": Measure("scores", "candidates per 10⁶ cells", high_only=True),
+    "doubtful_log10": Measure("scores", "doubtful ones (score 0.1 to 0.9)", high_only=True),
     "called_ck_od": Measure("scores", "strength of tumour calls"),
 }
 """In the order in which they are shown."""
+
+
+def shown(name: str, value: float) -> str:
+    """Write a measure for a person: logarithms as what they are of."""
+    return f"{10**value:,.0f}".replace(",", " ") if name.endswith("_log10") else f"{value:.3g}"
 
 
 @dataclass(frozen=True)

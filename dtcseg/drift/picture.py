@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dtcseg.drift.judge import strangeness
-from dtcseg.drift.measures import GROUP_WORDS, MEASURES
+from dtcseg.drift.measures import GROUP_WORDS, MEASURES, shown
 from dtcseg.results.text import one_line
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _row(name: str, slides: tuple[Strangeness, ...], y: float) -> str:
     for number, (slide, place) in enumerate(places):
         parts.append(_dot(name, slide, place, middle + 5 * ((number * 0.618034) % 1 - 0.5)))
     values = [slide.slide.values[name] for slide, _ in places]
-    parts.append(_text(_WIDTH - _RIGHT + 12, middle + 4, f"median {np.median(values):.3g}", small=True))
+    parts.append(_text(_WIDTH - _RIGHT + 12, middle + 4, f"median {shown(name, float(np.median(values)))}", small=True))
     return "".join(parts)
 
 
@@ -91,7 +91,7 @@ def _dot(name: str, slide: Strangeness, place: float, y: float) -> str:
     )
     strange = group in slide.unlike and (name == worst or strangeness(name, place) > 2)
     colour = _STRANGE if strange else _USUAL
-    title = f"<title>{html.escape(one_line(slide.slide.slide))}: {slide.slide.values[name]:.4g}</title>"
+    title = f"<title>{html.escape(one_line(slide.slide.slide))}: {shown(name, slide.slide.values[name])}</title>"
     x = _x(float(np.clip(place, -_REACH, _REACH)))
     if abs(place) > _REACH:
         tip = 7 if place > 0 else -7
