@@ -59,6 +59,7 @@ def learn(
             raise Stopped
         time.sleep(0.02)
         while name.startswith("slow") and not again and step == 3:
+            progress(LearnProgress("fit", "waiting to be stopped", 0.1, 50.0, tuple(curves)))
             if stop():
                 raise Stopped
             time.sleep(0.02)

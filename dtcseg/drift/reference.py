@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -18,6 +17,7 @@ from dtcseg.results.folder import read_records
 from dtcseg.results.text import one_line
 
 if TYPE_CHECKING:
+    from dtcseg.network.weights import WeightsInfo
     from dtcseg.results.record import SlideRecord
 
 _FORMAT, _VERSION = "dtcseg known slides", 1
@@ -106,7 +106,6 @@ def _slide(entry: dict[str, object]) -> Measured:
     return Measured(str(entry["slide"]), kind, {k: float(v) for k, v in values.items() if k in MEASURES})
 
 
-@lru_cache(maxsize=8)
 def reference_of(sha256: str) -> Reference | None:
     """Find what weights know; of weights that were learned from reviews, what they began with and what they added.
 
@@ -145,6 +144,15 @@ def _beside(sha256: str) -> Reference | None:
     return None
 
 
-def added_slides(parent_sha256: str, parent: str, slides: Sequence[Measured]) -> bytes:
-    """Write down the slides that weights learned from beyond those of the weights they began with."""
-    return to_json(Reference(parent, parent_sha256, tuple(slides)))
+def added_slides(parent: WeightsInfo, slides: Iterable[tuple[Path, SlideRecord]]) -> bytes:
+    """Write down the slides that weights learned from beyond those of the weights they began with.
+
+    Parameters
+    ----------
+    parent : WeightsInfo
+        What they began with.
+    slides : iterable of (Path, SlideRecord)
+        Results folder and record of each.
+    """
+    measured = [one for root, record in slides for one in measure_folder(root, [record])]
+    return to_json(Reference(parent.name, parent.sha256, tuple(sorted(measured, key=lambda one: one.slide))))

@@ -24,9 +24,8 @@ def verdicts_text(found: AskList) -> tuple[str, bool]:
     """Say how many verdicts there are and whether that is enough to begin; whether it is."""
     t = found.taught
     total = t.tumour + t.others
-    have = (
-        f"{total} cells with a verdict ({t.tumour} tumour, {t.others} other), {t.slides} slides, {t.patients} patients."
-    )
+    on = f"on {_number(t.slides, 'slide')} of {_number(t.patients, 'patient')}"
+    have = f"{total} cells with a verdict ({t.tumour} tumour, {t.others} other) {on}."
     if total < _LEAST or min(t.tumour, t.others) < _LEAST_EACH:
         need = f"read at least {_LEAST} cells, {_LEAST_EACH} of them tumour cells and {_LEAST_EACH} others."
         return f"{have}\nToo few to learn from: {need}", False
@@ -38,6 +37,10 @@ def verdicts_text(found: AskList) -> tuple[str, bool]:
     if total < _GOOD:
         return f"{have}\nEnough to begin; {_GOOD} teach more. {_upper(found.enough.text)}.", True
     return f"{have}\n{_upper(found.enough.text)}.", True
+
+
+def _number(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def _upper(text: str) -> str:

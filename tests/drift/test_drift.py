@@ -157,7 +157,7 @@ def test_what_is_no_reference_is_refused(tmp_path, content):
         read_reference(path)
 
 
-def test_weights_learned_from_reviews_know_what_they_began_with_and_more(known, tmp_path, monkeypatch):
+def test_weights_learned_from_reviews_know_what_they_began_with_and_more(tmp_path, monkeypatch):
     import torch
 
     from dtcseg import registry
@@ -166,18 +166,21 @@ def test_weights_learned_from_reviews_know_what_they_began_with_and_more(known, 
 
     own = tmp_path / "own"
     monkeypatch.setenv("DTCSEG_WEIGHTS", str(own))
-    reference_of.cache_clear()
     parent = resolve()
     released = reference_of(parent.sha256)
     assert released is not None
     torch.manual_seed(1)
     file = tmp_path / "ours.safetensors"
     sha256 = save(file, Screen(), Look(), Card("ours", ARCHITECTURE, 0.4, 0.2, 0.5, 1, 0.01, parent=parent.sha256))
-    (tmp_path / "ours.known.json").write_bytes(added_slides(parent.sha256, parent.name, known.slides[:7]))
+    root = results(tmp_path / "out", ["a", "b"], Weights(parent.name, parent.sha256), sharpness=0.2)
+    learned = added_slides(parent, [(root, one) for one in read_records(root).values()])
+    (tmp_path / "ours.known.json").write_bytes(learned)
     registry.use(str(file))
-    reference_of.cache_clear()
     ours = reference_of(sha256)
-    assert len(ours.slides) == len(released.slides) + 7
+    assert len(ours.slides) == len(released.slides) + 2
+    assert drift_of(root, read_records(root).values()).alarms == ("focus",)
+    again = results(tmp_path / "again", ["a", "b"], Weights("ours", sha256), sharpness=0.2)
+    assert drift_of(again, read_records(again).values()).alarms == (), "it has learned from slides like these"
     assert reference_of("9" * 64) is None
 
 

@@ -77,7 +77,7 @@ def test_weights_are_learned_taken_into_use_and_given_up(learn: Learn, own: Path
     assert "dtcseg-2 (released)" in dock.in_use.text()
     assert not dock.back.isEnabled()
     learn.choose(reviewed(tmp_path))
-    assert "24 cells with a verdict (12 tumour, 12 other), slides: 1, patients: 1" in dock.choose.about.text()
+    assert "24 cells with a verdict (12 tumour, 12 other) on 1 slide of 1 patient" in dock.choose.about.text()
     shares: list[float] = []
     dock.progressed.connect(lambda told: shares.append(told.share))
     learn.learn()
@@ -125,8 +125,8 @@ def test_a_run_that_is_stopped_goes_on(learn: Learn, tmp_path: Path) -> None:
     learn.choose(reviewed(tmp_path, "slow"))
     dock, window = learn.dock, learn.window
     dock.choose.start.click()
-    window.wait_for(lambda: "step 4" in dock.progress.text.text() or "step 3" in dock.progress.text.text(), PATIENCE_S)
-    assert "seconds left" in dock.progress.left.text()
+    window.wait_for(lambda: "waiting to be stopped" in dock.progress.text.text(), PATIENCE_S)
+    assert dock.progress.left.text() == "about 50 seconds left"
     dock.progress.stop.click()
     window.wait_for(lambda: dock.page is dock.choose, PATIENCE_S)
     assert dock.choose.start.text() == "Go on learning"
