@@ -169,7 +169,7 @@ class _Run:
     ) -> None:
         self.listener = listener
         self.folder, self.config, self.weights, self.source, self.news = folder, config, weights, source, news
-        self.order = Order(config, scorer, weights.sha256)
+        self.order = Order(replace(config, model=_pinned(config.model, weights)), scorer, weights.sha256)
         self.pool: Pool | None = None
         self.started = now_utc()
         self.settings: dict[str, object] = _settings([], config)
@@ -264,6 +264,7 @@ class _Run:
         if placed and not self.names:
             self.settings = _settings(placed, self.config)
         self.names |= {job.files: job.name for job in placed}
+        self._say_other_weights(placed)
         for job in placed:
             self._take(job)
         for failure in failures:
@@ -271,6 +272,18 @@ class _Run:
             self.inputs_failed.append(row.slide)
             self.folder.note_failure(row)
             self.news.failed(row)
+
+    def _say_other_weights(self, jobs: Sequence[SlideJob]) -> None:
+        """Say, before the first is begun, which slides are scored again because they were scored with other weights."""
+        others = [self.folder.records[job.name].weights for job in jobs if job.name in self.folder.records]
+        others = [weights for weights in others if weights.sha256 != self.weights.sha256]
+        if others:
+            names = sorted({f"{weights.name} ({weights.sha256[:12]})" for weights in others})
+            self.news.say(
+                f"{len(others)} slides here were scored with other weights, {', '.join(map(one_line, names))}; they "
+                f"are scored again with {one_line(self.weights.name)} ({self.weights.sha256[:12]}), verdicts are kept. "
+                f"To keep their results stop now, and give --model {others[0].sha256[:12]} or another --out"
+            )
 
     def _take(self, job: SlideJob) -> None:
         if job.name in self.in_work:
@@ -453,6 +466,11 @@ def _find_weights(model: str) -> Weights:
 
     found = resolve(model)
     return Weights(found.name, found.sha256)
+
+
+def _pinned(model: str, weights: Weights) -> str:
+    """Name weights so that every process takes the same ones, whatever is taken into use while the run goes on."""
+    return model if model.endswith(".safetensors") else f"sha256:{weights.sha256}"
 
 
 def _settings(jobs: Sequence[SlideJob], config: ScoreConfig) -> dict[str, object]:

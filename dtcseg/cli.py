@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dtcseg import __version__
+from dtcseg.cli_weights import weights_app
 from dtcseg.errors import DtcsegError, UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(weights_app)
 
 
 class StainName(StrEnum):
@@ -73,7 +75,7 @@ Inputs = Annotated[list[Path], typer.Argument(metavar="INPUT", help="Slide files
 Out = Annotated[Path, typer.Option("--out", help="Results folder; made when it is not there.")]
 Stain = Annotated[StainName | None, typer.Option("--stain", help="Stain of all slides, instead of recognising it.")]
 Mpp = Annotated[float | None, typer.Option("--mpp", help="Pixel size in µm, instead of the one in the files.")]
-Model = Annotated[str, typer.Option("--model", metavar="NAME_OR_FILE", help="Weights; the released ones by default.")]
+Model = Annotated[str, typer.Option("--model", metavar="NAME_OR_FILE", help="Weights; by default what is in use here.")]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where the network runs.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Slides scored side by side.")]
 Scheduler = Annotated[str | None, typer.Option("--scheduler", metavar="ADDRESS", help="Dask scheduler to score on.")]
@@ -82,9 +84,10 @@ Watch = Annotated[bool, typer.Option("--watch", help="Go on with what a scanner 
 Limit = Annotated[
     float, typer.Option("--limit", metavar="MINUTES", help="A slide without progress for so long is given up.")
 ]
-Weights = Annotated[str, typer.Argument(metavar="WEIGHTS", help='Name or file; "" for the released ones.')]
+Weights = Annotated[str, typer.Argument(metavar="WEIGHTS", help='Name or file; "" for what is in use here.')]
 Page = Annotated[Path | None, typer.Option("--out", metavar="FILE.html", help="Write plots and pictures as well.")]
 Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder.")]
+Picture = Annotated[Path | None, typer.Option("--out", metavar="FILE.svg", help="Write the picture, too.")]
 Reader = Annotated[str, typer.Option("--reader", metavar="NAME", help="Who reads; begins at once.")]
 Assays = Annotated[Path | None, typer.Option("--assays", metavar="FILE", help="Other assays of the patients, CSV.")]
 Arms = Annotated[Path | None, typer.Option("--arms", metavar="FILE", help="Arm of each patient, CSV.")]
@@ -102,6 +105,8 @@ SimulateStain = Annotated[StainName | None, typer.Option("--stain", help="Stain 
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same slides.")]
 SimulateMpp = Annotated[float, typer.Option("--mpp", min=0.1, max=1.1, help="Pixel size in µm.")]
 ReviewedResults = Annotated[list[Path], typer.Argument(metavar="RESULTS", help="Results folders with verdicts.")]
+Count = Annotated[int, typer.Option("--count", min=1, help="Cells to ask about, at most.")]
+AskOut = Annotated[Path | None, typer.Option("--out", metavar="FILE.csv", help="Write the list of cells, too.")]
 WeightsOut = Annotated[Path, typer.Option("--out", metavar="WEIGHTS", help="The weights file, NAME.safetensors.")]
 Start = Annotated[str, typer.Option("--model", metavar="NAME_OR_FILE", help="Weights to begin with.")]
 Annotations = Annotated[
@@ -163,7 +168,9 @@ def score(
     """
     from dtcseg.batch import score_jobs, watch_folders
     from dtcseg.config import ScoreConfig
+    from dtcseg.drift.folder import drift_of
     from dtcseg.manifest import find_slides
+    from dtcseg.results.record import SlideRecord
     from dtcseg.results.summary import summary_text
 
     config = ScoreConfig(
@@ -181,6 +188,9 @@ def score(
     else:
         result = score_jobs(*find_slides(inputs, stain=word, mpp_um=mpp), config)
     typer.echo(summary_text(result.rows, out / "report.html"))
+    drift = drift_of(out, [row for row in result.rows if isinstance(row, SlideRecord)])
+    if drift is not None and drift.alarms:
+        typer.echo(f"dtcseg: {drift.text} (picture in the report)", err=True)
     raise typer.Exit(result.status)
 
 
@@ -238,6 +248,49 @@ def export(
     for line in (*done.notes, *done.problems):
         typer.echo(line, err=True)
     raise typer.Exit(EXIT_FAILED if done.problems else 0)
+
+
+@app.command()
+def ask(results: ReviewedResults, count: Count = 50, out: AskOut = None) -> None:
+    """Say which slides and cells to review next so that the weights learn most, or that enough is reviewed.
+
+    In `dtcseg review` the order "teaches most first" shows the same cells of one results folder.
+    """
+    from dtcseg.results.text import one_line
+    from dtcseg.review.ask_results import ask_results
+
+    found = ask_results(results, count)
+    for problem in found.problems:
+        typer.echo(f"dtcseg: {one_line(problem)}", err=True)
+    typer.echo(f"{found.read} cells are read; {found.enough.text}")
+    for slide, cells in found.slides.items():
+        typer.echo(f"  {one_line(slide)}: {cells} cells")
+    if out is not None:
+        from dtcseg.results.atomic import write_file, writing_to
+
+        with writing_to(out.parent):
+            write_file(out, found.csv())
+        typer.echo(one_line(out))
+
+
+@app.command()
+def drift(results: Results, out: Picture = None) -> None:
+    """Say whether slides are like those that the weights know: staining, focus, scores.
+
+    All slides of a results folder, then those of each day on which some were scored.
+    """
+    from dtcseg.drift.folder import drift_lines
+    from dtcseg.results.text import one_line
+
+    lines, picture = drift_lines(results)
+    for line in lines:
+        typer.echo(line)
+    if out is not None:
+        from dtcseg.results.atomic import write_file, writing_to
+
+        with writing_to(out.parent):
+            write_file(out, picture)
+        typer.echo(one_line(out))
 
 
 @app.command()

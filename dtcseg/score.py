@@ -20,7 +20,7 @@ from dtcseg.network.model import LOOK_MPP_UM, SCREEN_MPP_UM
 from dtcseg.network.weights import Card, WeightsInfo, resolve
 from dtcseg.overview import Overview, read_overview
 from dtcseg.parallel import cores
-from dtcseg.quality import BLOCK_PX, Code, QualityMap, Spots, find_spots, judge
+from dtcseg.quality import BLOCK_PX, Code, QualityMap, Spots, find_spots, judge, summary
 from dtcseg.sampling import blocks_of, counted_in, draw_fields, estimate_total, field_areas_mm2
 from dtcseg.screen import Road, Screening, SlideProfile, block_grid, network_share, screen_slide, search_windows
 from dtcseg.slide import match_channels, open_slide
@@ -260,6 +260,7 @@ class _FirstLook:
     """
 
     quality: QualityMap
+    focus: dict[str, float]
     nuclei: npt.NDArray[np.float32]
     centres: npt.NDArray[np.float32]
     around: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float32]]
@@ -307,10 +308,11 @@ def _look_at_all(
     """Count every nucleus."""
     screening = _screen(opened, profile, engine, road, on_progress)
     quality = _quality(opened, screening)
+    focus = summary(screening.stats, quality.codes)
     nuclei = _screened(screening.nuclei, quality, opened.grid)
     nuclei_px = _level0(nuclei, opened.grid).astype(np.float32)
     centres = _screened(screening.candidates, quality, opened.grid)
-    return _FirstLook(quality, nuclei, centres, lambda places: nuclei_px, len(nuclei))
+    return _FirstLook(quality, focus, nuclei, centres, lambda places: nuclei_px, len(nuclei))
 
 
 def _look_at_some(
@@ -323,6 +325,7 @@ def _look_at_some(
     grid = opened.grid
     screening = _screen(opened, profile, None, road, lambda share: on_progress(0.2 * share))
     quality = _quality(opened, screening)
+    focus = summary(screening.stats, quality.codes)
     areas = field_areas_mm2(quality)
     drawn = draw_fields(areas)
     fields = blocks_of(drawn, quality.codes.shape)
@@ -345,7 +348,7 @@ def _look_at_some(
         nuclei, centres = search(screened, rest)
         nuclei_px = _level0(nuclei, grid).astype(np.float32)
         said: dict[str, object] = {"count": "all", "why": f"sampling would leave the network {share:.0%} of the slide"}
-        return _FirstLook(quality, nuclei, centres, lambda places: nuclei_px, len(nuclei), counted=said)
+        return _FirstLook(quality, focus, nuclei, centres, lambda places: nuclei_px, len(nuclei), counted=said)
     nuclei, centres = search(asked, rest)
     nuclei, counts = counted_in(nuclei, fields, areas.shape)
     estimate = estimate_total(counts, areas, drawn)
@@ -357,7 +360,7 @@ def _look_at_some(
         "area_mm2": round(float(areas[drawn].sum()), 4),
         "half_width": round(estimate.half_width, 1),
     }
-    return _FirstLook(quality, nuclei, centres, around, round(estimate.total), estimate.half_width, said)
+    return _FirstLook(quality, focus, nuclei, centres, around, round(estimate.total), estimate.half_width, said)
 
 
 def _screen(
@@ -442,6 +445,7 @@ def _slide_score(
             "recall": _recall(card),
             "device": str(engine.device.type),
             "precision": engine.precision,
+            "focus": first.focus,
             "counted": first.counted,
         },
     )

@@ -27,6 +27,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_own_weights(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the weights that the user of this machine took into use out of every test, in other processes too."""
+    os.environ["DTCSEG_WEIGHTS"] = str(tmp_path_factory.mktemp("weights"))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of the real images; tests that need it carry the mark `realdata`."""

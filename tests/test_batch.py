@@ -15,14 +15,26 @@ import pytest
 from batch_helpers import content, hidden, score, table, wait_for, wait_until_gone
 from fake_scoring import WEIGHTS
 
-from dtcseg import cluster, isolation
+from dtcseg import batch, cluster, isolation
 from dtcseg.config import SlideJob
 from dtcseg.errors import UsageError
 from dtcseg.manifest import SlideFailure, find_slides
+from dtcseg.network.weights import resolve
 from dtcseg.results.atomic import OutputError
 from dtcseg.results.lock import FolderLock
+from dtcseg.results.record import Weights
 
 TESTS = Path(__file__).parent
+
+
+def test_every_process_takes_the_weights_that_were_in_use_when_the_run_began(tmp_path):
+    pinned = batch._pinned("", WEIGHTS)
+    assert pinned == batch._pinned("fake", WEIGHTS) == f"sha256:{'f' * 64}"
+    assert batch._pinned("some/file.safetensors", WEIGHTS) == "some/file.safetensors"
+    found = resolve()
+    assert resolve(batch._pinned("", Weights(found.name, found.sha256))) == found
+    with pytest.raises(UsageError, match=r"are not on this machine; .* DTCSEG_WEIGHTS"):
+        resolve(pinned)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -87,7 +99,7 @@ def test_cluster_without_dask(tmp_path, slides, monkeypatch):
         score(slides("a"), tmp_path / "out", scheduler="tcp://127.0.0.1:1")
 
 
-def test_same_command_again_does_only_what_is_missing(tmp_path, slides, marks):
+def test_same_command_again_does_only_what_is_missing(tmp_path, slides, marks, capsys):
     out = tmp_path / "out"
     jobs = slides("a", "b", "bad")
 
@@ -104,7 +116,11 @@ def test_same_command_again_does_only_what_is_missing(tmp_path, slides, marks):
     assert content(out) == before
     jobs[1].files[0].write_text("scanned again")
     assert again() == (1, ["b.tif", "bad.tif"])
+    capsys.readouterr()
     assert again(weights=replace(WEIGHTS, sha256="0" * 64))[1] == ["a.tif", "b.tif", "bad.tif"]
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "other weights" in line]
+    assert "2 slides here were scored with other weights, fake (ffffffffffff)" in said
+    assert "give --model ffffffffffff or another --out" in said
     assert again([replace(job, stain="dab") for job in jobs])[1] == ["a.tif", "b.tif", "bad.tif"]
     assert again([replace(job, mpp_um=0.25) for job in jobs])[1] == ["a.tif", "b.tif", "bad.tif"]
     assert again([replace(job, mpp_um=0.25) for job in jobs[:2]], workers=2, tile_px=512) == (0, [])

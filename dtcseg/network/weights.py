@@ -7,21 +7,36 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from dtcseg import __version__
 from dtcseg.errors import UsageError
+from dtcseg.network.history import VARIABLE, own_folder, own_names, read_history, standing, stored
+from dtcseg.results.text import one_line
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from dtcseg.network.history import Line
     from dtcseg.network.model import Look, Screen
 
 ARCHITECTURE = "dtcseg-cascade-2"
 _CARD_KEY = "dtcseg_card"
 _MAX_HEADER_BYTES = 1 << 24
+_PICKLED = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
+_PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+"""First bytes of what `torch.save` (a ZIP file) and `pickle` write."""
+_IS_PICKLED = (
+    "a PyTorch or pickle file, which can run code when it is opened; dtcseg reads .safetensors files with its card only"
+)
+_HASH = "sha256:"
+_LEAST_DIGITS = 8
+_COPY = "copy it again from where it came from"
+_REINSTALL = "install dtcseg again"
+_ROLLBACK = "put it back from a copy, or go back with `dtcseg weights rollback`"
 
 
 @dataclass(frozen=True)
@@ -72,12 +87,14 @@ class WeightsInfo:
 
 
 def resolve(model: str = "") -> WeightsInfo:
-    """Find weights by name or file; loads no torch.
+    """Find weights by name, hash or file; loads no torch.
 
     Parameters
     ----------
     model : str
-        A name in the index, the path of a `.safetensors` file, or "" for the index's default.
+        A name of released weights or of the laboratory's own (`dtcseg weights list`), eight or more hex digits of
+        a SHA-256, the path of a `.safetensors` file, or "" for what is in use here: the laboratory's choice, else
+        the default of the released weights.
 
     Raises
     ------
@@ -85,36 +102,101 @@ def resolve(model: str = "") -> WeightsInfo:
         There is no such name or file, it is not a dtcseg weights file, is of another architecture, or is not what the
         index says.
     """
-    expected = ""
     if model.endswith(".safetensors"):
         path = Path(model)
         if not path.is_file():
-            raise UsageError(f"--model {model}: there is no such file")
-    else:
-        path, expected = _from_index(model)
+            raise UsageError(f"--model {one_line(model)}: there is no such file")
+        return _open(path)
+    if Path(model).suffix.lower() in _PICKLED:
+        raise UsageError(f"{one_line(Path(model).name)} is {_IS_PICKLED}")
+    if model and Path(model).is_file():
+        raise UsageError(f"{one_line(Path(model).name)} is no .safetensors file, which is all that dtcseg reads")
+    path, sha256, name, remedy = _known(model)
+    return replace(_open(path, sha256, name, remedy), name=name)
+
+
+def find_sha256(sha256: str) -> WeightsInfo | None:
+    """Find released or own weights by their whole SHA-256; None where they are not here, or not what they were."""
     try:
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise UsageError(f"weights {path} cannot be read ({error.strerror}); install dtcseg again") from error
-    if expected and sha256 != expected:
-        raise UsageError(f"weights {path.name} are not what the index says (sha256 differs); install dtcseg again")
-    card = read_card(path)
-    return WeightsInfo(name=card.name, path=path, sha256=sha256, card=card)
+        return resolve(f"{_HASH}{sha256}") if sha256 else None
+    except UsageError:
+        return None
 
 
-def _from_index(name: str) -> tuple[Path, str]:
-    """Path and sha256 of weights in the index; "" is its default."""
+def released_weights() -> tuple[str, dict[str, tuple[Path, str]]]:
+    """Read the index of the released weights: name of the default; file and SHA-256 by name.
+
+    Raises
+    ------
+    UsageError
+        It cannot be read.
+    """
     folder = Path(str(resources.files("dtcseg_weights")))
     try:
         index = json.loads((folder / "index.json").read_text("utf-8"))
-        entries = {str(k): (str(v["file"]), str(v["sha256"])) for k, v in index["weights"].items()}
+        entries = {str(k): (folder / str(v["file"]), str(v["sha256"])) for k, v in index["weights"].items()}
         default = str(index["default"])
+        if default not in entries:
+            raise KeyError(default)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"the weights index cannot be read ({error}); install dtcseg again") from error
-    if (name or default) not in entries:
-        raise UsageError(f"--model {name!r} is neither a .safetensors file nor one of: {', '.join(sorted(entries))}")
-    file, sha256 = entries[name or default]
-    return folder / file, sha256
+    return default, entries
+
+
+def _known(model: str) -> tuple[Path, str, str, str]:
+    """Path, SHA-256, name and remedy of weights by name or hash; "" is what is in use."""
+    default, released = released_weights()
+    folder = own_folder()
+    if model in released:
+        return (*released[model], model, _REINSTALL)
+    history = read_history(folder)
+    if not model:
+        uses = standing(history)
+        if not uses:
+            return (*released[default], default, _REINSTALL)
+        return _in_use(uses[-1], released, folder)
+    own = own_names(history)
+    if model in own:
+        return stored(folder, own[model]), own[model], model, _ROLLBACK
+    digits = model.removeprefix(_HASH).lower()
+    if len(digits) >= _LEAST_DIGITS and set(digits) <= set("0123456789abcdef"):
+        found = [(*entry, name, _REINSTALL) for name, entry in released.items() if entry[1].startswith(digits)]
+        found += [(stored(folder, sha), sha, name, _ROLLBACK) for name, sha in own.items() if sha.startswith(digits)]
+        if found:
+            return found[0]
+    if model.startswith(_HASH):
+        raise UsageError(
+            f"the weights {digits[:12]} are not on this machine; install the same dtcseg, or let {VARIABLE} name a "
+            "folder that all machines see"
+        )
+    names = ", ".join(one_line(name) for name in (*sorted(released), *own))
+    raise UsageError(f"--model {one_line(model)!r} is neither a .safetensors file nor one of: {names}")
+
+
+def _in_use(line: Line, released: dict[str, tuple[Path, str]], folder: Path) -> tuple[Path, str, str, str]:
+    """Find what a line of the history took into use."""
+    if not line.released:
+        return stored(folder, line.sha256), line.sha256, line.name, _ROLLBACK
+    for name, (path, sha256) in released.items():
+        if sha256 == line.sha256:
+            return path, sha256, name, _REINSTALL
+    raise UsageError(
+        f"the weights in use, {one_line(line.name)}, do not come with dtcseg {__version__}; choose others with "
+        "`dtcseg weights use NAME` or go back with `dtcseg weights rollback`"
+    )
+
+
+def _open(path: Path, expected: str = "", name: str = "", remedy: str = _COPY) -> WeightsInfo:
+    """Hash a file, hold it against what it should be, and read its card."""
+    name = one_line(name or path.name)
+    try:
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UsageError(f"weights {name}: {one_line(path)} cannot be read ({error.strerror}); {remedy}") from error
+    if expected and sha256 != expected:
+        raise UsageError(f"weights {name} are not what the index says (sha256 differs); {remedy}")
+    card = read_card(path)
+    return WeightsInfo(name=card.name, path=path, sha256=sha256, card=card)
 
 
 def read_card(path: Path) -> Card:
@@ -125,18 +207,19 @@ def read_card(path: Path) -> Card:
     UsageError
         The file is not a dtcseg weights file of this architecture.
     """
-    problem = f"{path.name} is not a dtcseg weights file"
+    name = one_line(path.name)
+    problem = f"{name} is not a dtcseg weights file"
     try:
-        with path.open("rb") as stream:
-            size = int.from_bytes(stream.read(8), "little")
-            if not 2 <= size <= _MAX_HEADER_BYTES:
-                raise UsageError(f"{problem} (no safetensors header)")
-            values = json.loads(json.loads(stream.read(size))["__metadata__"][_CARD_KEY])
+        header = _header(path, problem)
+        values = json.loads(header["__metadata__"][_CARD_KEY])
         if not isinstance(values, dict):
             raise TypeError("card is not a table")
         if values.get("architecture") != ARCHITECTURE:
             found = str(values.get("architecture"))
-            raise UsageError(f"{path.name} is of architecture {found!r}; this dtcseg runs {ARCHITECTURE!r}")
+            raise UsageError(
+                f"{name} is of architecture {one_line(found)!r}; this dtcseg runs {ARCHITECTURE!r}. Use the dtcseg "
+                "that made it, or learn again with this one"
+            )
         known = {f.name for f in fields(Card)}
         card = Card(**{k: v for k, v in values.items() if k in known})
         for key in ("nucleus_threshold", "candidate_threshold", "tumour_threshold", "temperature", "count_relative_sd"):
@@ -144,9 +227,37 @@ def read_card(path: Path) -> Card:
                 raise ValueError(f"{key} is out of range")
     except UsageError:
         raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{problem} ({type(error).__name__}: {error})") from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UsageError(f"{problem} ({type(error).__name__}: {one_line(error)})") from error
     return card
+
+
+def _header(path: Path, problem: str) -> dict[str, Any]:
+    """Read the header of a safetensors file, and see whether all of the file is there.
+
+    Raises
+    ------
+    UsageError
+        It is a pickle, no safetensors file, or cut off.
+    ValueError, KeyError, TypeError
+        The header is damaged.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(8)
+        size = int.from_bytes(start, "little")
+        if not 2 <= size <= _MAX_HEADER_BYTES:  # what `_PICKLE_STARTS` begins is a larger number than any header's size
+            pickled = start.startswith(_PICKLE_STARTS)
+            raise UsageError(
+                f"{one_line(path.name)} is {_IS_PICKLED}" if pickled else f"{problem} (no safetensors header)"
+            )
+        header = json.loads(stream.read(size))
+    if not isinstance(header, dict):
+        raise TypeError("its header is not a table")
+    ends = [int(value["data_offsets"][1]) for key, value in header.items() if key != "__metadata__"]
+    whole, there = 8 + size + max(ends, default=0), path.stat().st_size
+    if there < whole:
+        raise UsageError(f"{one_line(path.name)} is cut off: {there} of its {whole} bytes are there; {_COPY}")
+    return header
 
 
 def save(path: Path, screen: Screen, look: Look, card: Card) -> str:

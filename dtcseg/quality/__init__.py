@@ -12,6 +12,7 @@ from dtcseg.quality._grid import BLOCK_UM, BlockGrid
 from dtcseg.quality._judge import MIN_SHARPNESS, focus_map, judge
 from dtcseg.quality._map import QualityMap
 from dtcseg.quality._spots import Spot, Spots, find_spots
+from dtcseg.quality._summary import summary
 
 __all__ = [
     "BLOCK_PX",
@@ -30,4 +31,5 @@ __all__ = [
     "find_spots",
     "focus_map",
     "judge",
+    "summary",
 ]

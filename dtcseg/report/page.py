@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
+from dtcseg.drift.picture import drift_svg
 from dtcseg.report.changes import Comparison, key_of
 from dtcseg.report.gallery import EVIDENCE, ListedCell, list_cells, quality_legend, quality_pictures
 from dtcseg.report.specimens import Specimen, counts_for, slide_rate
@@ -105,6 +106,7 @@ def render_report(root: Path, study: Study, info: RunInfo) -> bytes:
             stains=sorted({STAIN_WORDS.get(row.stain, row.stain) for row in done}),
             style=_asset("report.css"),
             script=script,
+            drift_picture=drift_svg(study.drift) if study.drift else "",
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         )
     )

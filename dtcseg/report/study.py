@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dtcseg.drift.folder import by_day, drift_of
 from dtcseg.report.arms import ArmsResult, compare_arms
 from dtcseg.report.changes import Comparisons, Key, compare
 from dtcseg.report.control_slides import Blanks, ControlsResult, control_slides, natural
@@ -24,6 +25,7 @@ from dtcseg.trial.quick import rate_of
 from dtcseg.trial.rates import add_screened
 
 if TYPE_CHECKING:
+    from dtcseg.drift.judge import Drift
     from dtcseg.statistics import Rate
 
 _MOST_NAMED = 20
@@ -57,6 +59,9 @@ class Study:
     concordance : tuple of Concordance
     arms : ArmsResult or None
         None without arms, or where they were not asked for.
+    drift, latest : Drift or None
+        All slides, and those of the last of several days of scoring, against what the weights know; None where that is
+        not known, or not asked for.
     warnings : tuple of str
         One line each.
     """
@@ -73,6 +78,8 @@ class Study:
     assays: tuple[AssayValue, ...] = ()
     concordance: tuple[Concordance, ...] = ()
     arms: ArmsResult | None = None
+    drift: Drift | None = None
+    latest: Drift | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -115,7 +122,7 @@ def make_study(
     files : SheetFiles
         Tables that lie elsewhere.
     with_arms : bool
-        Whether to compare the arms, which takes seconds.
+        Whether to compare the arms, which takes seconds, and the slides with what the weights know.
 
     Raises
     ------
@@ -135,6 +142,7 @@ def make_study(
     arms, arm_warnings = None, list[str]()
     if with_arms and sheets.arms:
         arms, arm_warnings = compare_arms(found, sheets.arms, sheets.control, order)
+    drift, latest = _drift(root, done) if with_arms else (None, None)
     return Study(
         rows=tuple(rows),
         counts=counts,
@@ -148,7 +156,10 @@ def make_study(
         assays=tuple(assays),
         concordance=tuple(concordance(assays, found, order)),
         arms=arms,
+        drift=drift,
+        latest=latest,
         warnings=(
+            *_alarms(drift, latest),
             *sheets.warnings,
             *assay_warnings,
             *order.warnings,
@@ -159,6 +170,20 @@ def make_study(
             *warnings,
         ),
     )
+
+
+def _drift(root: Path, done: Sequence[SlideRecord]) -> tuple[Drift | None, Drift | None]:
+    days = by_day(done)
+    latest = drift_of(root, list(days.values())[-1]) if len(days) > 1 else None
+    return drift_of(root, done), latest
+
+
+def _alarms(drift: Drift | None, latest: Drift | None) -> list[str]:
+    """Say that slides are unlike what the weights know; of the last day, where that says more."""
+    found = [drift.text] if drift is not None and drift.alarms else []
+    if latest is not None and latest.alarms and not (drift and set(latest.alarms) <= set(drift.alarms)):
+        found.append(f"scored on the last day: {latest.text}")
+    return found
 
 
 def pooled_rate(parts: Iterable[Specimen]) -> Rate | None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dtcseg.errors import DtcsegError, UsageError
+from dtcseg.errors import DtcsegError
 from dtcseg.look import look_closely
 from dtcseg.network.model import LOOK_MPP_UM
-from dtcseg.network.weights import WeightsInfo, resolve
+from dtcseg.network.weights import WeightsInfo, find_sha256, resolve
 from dtcseg.review.outlines import circle
 from dtcseg.review.profiles import read_profile
 from dtcseg.score import load_engine
@@ -80,11 +80,8 @@ def stand_in(record: SlideRecord, x_px: float, y_px: float, reason: str) -> Outl
 
 def _weights(record: SlideRecord) -> tuple[WeightsInfo, str]:
     """Find the weights that scored the slide, else the default ones, which is said."""
-    try:
-        weights = resolve(record.weights.name)
-        if weights.sha256 == record.weights.sha256:
-            return weights, ""
-    except UsageError:
-        pass
+    weights = find_sha256(record.weights.sha256)
+    if weights is not None:
+        return weights, ""
     weights = resolve()
     return weights, f"Outlined with {weights.name}; {record.weights.name}, which scored the slide, is not installed."

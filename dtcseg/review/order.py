@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
+
+from dtcseg.review.asking import ask_items
 
 if TYPE_CHECKING:
     from dtcseg.review.slides import Item
     from dtcseg.verdicts.state import CellState
 
-Order = Literal["score", "uncertainty", "place"]
+Order = Literal["score", "uncertainty", "teaching", "place"]
 ORDERS: tuple[Order, ...] = get_args(Order)
-"""By falling score; by how little the score says, so that a verdict teaches most; along bands. Each slide by slide."""
+"""By falling score; by how little the score says; first the cells that teach the program most (`review.asking`); along
+bands. Each slide by slide."""
 
 BLIND_ORDER: Order = "place"
 """The only order that does not tell what the program thinks."""
@@ -41,16 +44,25 @@ class Filter:
     slide: str = ""
 
 
-def ordered(items: Iterable[Item], order: Order, mpp_um: Callable[[str], float]) -> list[Item]:
+def ordered(
+    items: Iterable[Item], order: Order, mpp_um: Callable[[str], float], said: Set[str] = frozenset()
+) -> list[Item]:
     """Sort items; the same items always come in the same order.
 
     Parameters
     ----------
     items : iterable of Item
-    order : {"score", "uncertainty", "place"}
+    order : {"score", "uncertainty", "teaching", "place"}
     mpp_um : callable
         Pixel size of a slide by its name.
+    said : set of str
+        Ids of what was spoken of: what is asked is unlike it.
     """
+    if order == "teaching":
+        rest = ordered(items, "uncertainty", mpp_um)
+        first = ask_items(rest, said)
+        chosen = {item.id for item in first}
+        return [*first, *(item for item in rest if item.id not in chosen)]
     if order == "score":
         return sorted(items, key=lambda item: (item.slide, -item.cell.score, _reading(item, mpp_um)))
     if order == "uncertainty":

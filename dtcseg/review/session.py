@@ -142,7 +142,7 @@ class Session:
         self.filter = wanted or self.filter
         shown = self.logs.shown
         self.logs.shown = Shown(self._order_name(), shown.calls, shown.verdicts)
-        items = ordered(self._items.values(), self.order, self.mpp_um)
+        items = ordered(self._items.values(), self.order, self.mpp_um, self._said())
         self.queue = [item.id for item in items if passes(item, self.state(item), self.filter)]
         self.position = next_unread(self.queue, 0, self.say_of) or 0
         self.proposal = None

@@ -10,7 +10,12 @@ from qtpy.QtWidgets import QComboBox, QGridLayout, QWidget
 from dtcseg.cells import CALLS
 from dtcseg.review.order import Filter, Order
 
-_ORDERS: dict[Order, str] = {"score": "best first", "uncertainty": "least certain first", "place": "by place"}
+_ORDERS: dict[Order, str] = {
+    "score": "best first",
+    "uncertainty": "least certain first",
+    "teaching": "teaches most first",
+    "place": "by place",
+}
 _STANDINGS = {
     "": "all cells",
     "unread": "not read",

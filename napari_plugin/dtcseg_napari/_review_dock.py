@@ -59,6 +59,11 @@ class ReviewDock(QWidget):
         self.start.begun.connect(self.begin)
         self.start.reader.setCurrentText(remembered_reader())
 
+    @property
+    def results(self) -> Path | None:
+        """The results folder that is open."""
+        return self._opened.root if self._opened is not None else None
+
     def open_results(self, path: Path, reader: str = "") -> None:
         """Look at a results folder, and begin at once where the reader is named."""
         try:

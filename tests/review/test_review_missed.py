@@ -67,7 +67,7 @@ def test_other_weights_and_none_are_said(monkeypatch):
             raise UsageError("the weights index cannot be read; install dtcseg again")
 
         monkeypatch.setattr(missed, "resolve", none)
-        assert "install dtcseg again" in outline_at(slide, record({"profile": PROFILE.to_json()}), 500, 500).remark
+        assert "install dtcseg again" in outline_at(slide, other, 500, 500).remark
 
 
 def test_profiles_come_back_from_the_record_as_they_went_in():

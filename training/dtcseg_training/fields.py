@@ -220,13 +220,13 @@ def draw_field(rng: np.random.Generator) -> Field:
     side = round(_FIELD_UM / mpp_um)
     dirt = _DIRTY if rng.random() < 0.2 else 1.0
     spec = draw_spec(rng, mpp_um=mpp_um, size_px=(side, side), enriched=bool(rng.random() < 0.65), dirt=dirt)
-    spec = _unusual(rng, spec)
+    spec = unusual(rng, spec)
     if rng.random() < 0.6:  # rare things are what there is most to learn about
         spec = replace(spec, counts=tuple((kind, 2 * number) for kind, number in spec.counts))
     return render_field(spec, rng)
 
 
-def _unusual(rng: np.random.Generator, spec: FieldSpec) -> FieldSpec:
+def unusual(rng: np.random.Generator, spec: FieldSpec) -> FieldSpec:
     """Make some laboratories unlike the others: chromogen that sticks to every cell, or cells without any texture."""
     if rng.random() < _STICKY:
         spec = replace(

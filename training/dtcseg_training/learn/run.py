@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dtcseg import __version__
+from dtcseg.drift.reference import added_slides
 from dtcseg.errors import DtcsegError, UsageError
+from dtcseg.network.history import KNOWN_SUFFIX
 from dtcseg.network.weights import Card, WeightsInfo, load, resolve
 from dtcseg.parallel import cores
 from dtcseg.results.atomic import write_file, writing_to
@@ -25,7 +27,7 @@ from dtcseg_training.learn.simulated import FieldCrops, draw_fields, load_fields
 from dtcseg_training.learn.split import By, hold_out
 from dtcseg_training.learn.suspicion import unjudgeable
 from dtcseg_training.learn.taught import TaughtSlide, collect
-from dtcseg_training.learn.training_set import TrainingSet, write_set
+from dtcseg_training.learn.training_set import TrainingSet, slide_key, write_set
 
 if TYPE_CHECKING:
     from dtcseg_training.learn.contest import Challenger, Found
@@ -373,9 +375,16 @@ class _Files:
             write_file(outcome.report, page.encode("utf-8", "replace"))
             if through:
                 write_file(self._out.with_suffix(".md"), card_text(outcome, self._run.parent, info).encode())
+                write_file(self._out.with_suffix(KNOWN_SUFFIX), self._known())
                 write_file(self._out, info.path.read_bytes())
         self._run.meter.told("write", 1, verdict.gate.reason)
         return outcome
+
+    def _known(self) -> bytes:
+        """Tell what the weights know beyond those that they began with: the slides that were learned from."""
+        learned = {slide.key for slide in self._data.slides if not slide.held_out}
+        taught = [slide for slide in self._taught if slide_key(slide) in learned]
+        return added_slides(self._run.parent, [(slide.root, slide.record) for slide in taught])
 
     def _forced(self, verdict: _Verdict) -> WeightsInfo:
         """Write into the weights that the gate was overridden."""

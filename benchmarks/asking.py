@@ -1,0 +1,247 @@
+"""Whether the cells that `dtcseg ask` chooses are worth more than cells taken at random.
+
+    python benchmarks/asking.py WORK [--seeds 5] [--processes 2]
+
+A laboratory that the weights do not know (`learning_lab.py`) is scored: six slides to read, six to judge on. A reader
+who knows the truth answers for 50 cells that were asked for and, on the other hand, for 100 taken at random. The
+second look is fitted to both by `dtcseg_training.learn.tune` in the same way (its plan for so many cells, the same
+seeds and simulated crops); gate and operating point are left out, since they are the same for both. Then it looks at
+the candidates of the slides to judge on. What is in WORK is not made again, and `learning.py WORK` makes the same
+slides and simulated crops there. One line of JSON for each fit goes to WORK/asking.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from dtcseg_training.fields import LOOK_MARGIN_PX
+from dtcseg_training.learn.run import Sizes
+from dtcseg_training.learn.simulated import draw_fields, load_fields
+from dtcseg_training.learn.taught import TaughtCell, TaughtSlide
+from dtcseg_training.learn.training_set import SlideCrops, write_set
+from dtcseg_training.learn.tune import plan_for, tune
+from dtcseg_training.simulate import read_truth
+from dtcseg_training.simulate.study import PER_MILLION
+from learning_lab import make_slides
+
+from dtcseg.batch import score_jobs
+from dtcseg.config import ScoreConfig
+from dtcseg.manifest import find_slides
+from dtcseg.network.model import LOOK_CLASSES, LOOK_PX
+from dtcseg.network.weights import load, resolve
+from dtcseg.review.asking import ask_items
+from dtcseg.review.slides import open_results
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from dtcseg_training.learn.simulated import FieldCrops
+
+    from dtcseg.network.model import Look
+    from dtcseg.review.slides import Item
+
+ASKED, AT_RANDOM = 50, 100
+RATES = (5.0, 20.0, 100.0, 300.0)
+"""False candidates per 10^6 cells of an ordinary slide, at which recall is read."""
+_TUMOUR = LOOK_CLASSES.index("tumour")
+_INNER = np.s_[:, :, LOOK_MARGIN_PX : LOOK_MARGIN_PX + LOOK_PX, LOOK_MARGIN_PX : LOOK_MARGIN_PX + LOOK_PX]
+_BESIDE_UM = 20.0
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The candidates of six slides, with truth.
+
+    Attributes
+    ----------
+    items : list of Item
+    slides : tuple of SlideCrops
+        Their crops and calls; `cells` name them by id.
+    weights : dict of str to float
+        How many false candidates per 10^6 cells of an ordinary slide each stands for, by id; NaN for tumour cells and
+        for what lies beside one.
+    """
+
+    items: list[Item]
+    slides: tuple[SlideCrops, ...]
+    weights: dict[str, float]
+
+
+def main() -> None:
+    """Run all seeds and print what came of them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    work: Path = options.work
+    read = _candidates(work, "lab_train", 0, options.processes)
+    judged = _candidates(work, "lab_test", 6, options.processes)
+    info = resolve("dtcseg-2")
+    sizes = Sizes()
+    for kind, count in (("replay", sizes.replay), ("home", sizes.home)):
+        draw_fields(
+            work / "learn", kind, count, info, processes=options.processes, on_field=lambda n: None, stop=lambda: False
+        )
+    replay, home = (
+        load_fields(work / "learn", k, n, info) for k, n in (("replay", sizes.replay), ("home", sizes.home))
+    )
+    _, start = load(info)
+    torch.set_num_threads(options.processes)
+    _write(work, {"cells": "none", **_judge(start, judged)})
+    chosen = [item.id for item in ask_items(read.items, set(), ASKED)]
+    for seed in range(1, options.seeds + 1):
+        rng = np.random.default_rng(seed)
+        ids = [item.id for item in read.items]
+        for name, cells in (
+            (f"{ASKED} asked", chosen),
+            (f"{AT_RANDOM} at random", [ids[k] for k in rng.permutation(len(ids))[:AT_RANDOM]]),
+        ):
+            _write(work, _fit(work, name, set(cells), seed, start, read, judged, replay, home))
+
+
+def _write(work: Path, line: dict[str, object]) -> None:
+    text = json.dumps(line)
+    with (work / "asking.jsonl").open("a") as file:
+        file.write(text + "\n")
+    print(text, flush=True)
+
+
+def _fit(
+    work: Path,
+    name: str,
+    cells: set[str],
+    seed: int,
+    start: Look,
+    read: Candidates,
+    judged: Candidates,
+    replay: list[FieldCrops],
+    home: list[FieldCrops],
+) -> dict[str, object]:
+    began = os.times()
+    keep = work / "asking" / f"{name.replace(' ', '_')}_{seed}.state"
+    keep.parent.mkdir(exist_ok=True)
+    slides = [part for slide in read.slides if len((part := _only(slide, cells)).calls)]
+    tuned = tune(
+        start,
+        slides,
+        replay,
+        home,
+        plan_for(len(cells), seed, "cpu"),
+        keep=keep,
+        on_step=lambda done, curves: None,
+        stop=lambda: False,
+    )
+    if tuned is None:
+        raise RuntimeError("nobody asked to stop")
+    ended = os.times()
+    calls = Counter(LOOK_CLASSES[call] for slide in slides for call in slide.calls.tolist())
+    return {
+        "cells": name,
+        "seed": seed,
+        "calls": dict(sorted(calls.items())),
+        "slides": len(slides),
+        **_judge(tuned.look, judged),
+        "mix": tuned.mix,
+        "processor_s": round(ended.user + ended.system - began.user - began.system, 1),
+    }
+
+
+def _only(slide: SlideCrops, cells: set[str]) -> SlideCrops:
+    """Leave only these cells in."""
+    keep = np.array([cell["id"] in cells for cell in slide.cells], bool)
+    parts = {name: getattr(slide, name)[keep] for name in ("crops", "masks", "told", "calls", "spreads")}
+    return replace(slide, cells=tuple(c for c, k in zip(slide.cells, keep, strict=True) if k), **parts)
+
+
+def _judge(look: Look, judged: Candidates) -> dict[str, object]:
+    """Recall among candidates that are tumour cells: at rates of false candidates, and at a score of a half."""
+    scores, true, weights = [], [], []
+    for slide in judged.slides:
+        scores.append(_scores(look, slide))
+        true.append(slide.calls == _TUMOUR)
+        weights.append(np.array([judged.weights[cell["id"]] for cell in slide.cells]))
+    p, tumour, weight = np.concatenate(scores), np.concatenate(true), np.concatenate(weights)
+    false = ~tumour & np.isfinite(weight)
+    order = np.argsort(-p[false], kind="stable")
+    above = np.cumsum(weight[false][order])
+    recalls = {}
+    for rate in RATES:
+        too_many = np.flatnonzero(above > rate)
+        least = p[false][order][too_many[0]] if len(too_many) else -1.0
+        recalls[f"recall_at_{rate:g}"] = round(float((p[tumour] > least).mean()), 4)
+    return {
+        **recalls,
+        "recall": round(float((p[tumour] >= 0.5).mean()), 4),
+        "false_calls": int((p[false] >= 0.5).sum()),
+        "tumour_cells": int(tumour.sum()),
+        "others": int(false.sum()),
+    }
+
+
+def _scores(look: Look, slide: SlideCrops) -> npt.NDArray[np.float64]:
+    found = []
+    with torch.inference_mode():
+        for i in range(0, len(slide.calls), 16):
+            crops = torch.from_numpy(np.ascontiguousarray(slide.crops[i : i + 16][_INNER], np.float32))
+            _, calls = look(crops, torch.from_numpy(slide.spreads[i : i + 16]))
+            found.append(calls.softmax(1)[:, _TUMOUR].numpy())
+    return np.concatenate(found).astype(np.float64) if found else np.zeros(0)
+
+
+def _candidates(work: Path, name: str, first: int, processes: int) -> Candidates:
+    """Score six slides of the laboratory, and tell the truth of every candidate."""
+    make_slides(work / name, "lab", 6, first=first, processes=processes)
+    out = work / f"asking_{name}"
+    if not (out / "report.html").exists():
+        score_jobs(*find_slides([work / name], stain=None, mpp_um=None), ScoreConfig(out=out, model="dtcseg-2"))
+    opened = open_results(out)
+    items, taught, weights = [], [], {}
+    kinds: Counter[str] = Counter()
+    cells = 0
+    for slide in opened.slides.values():
+        truth = read_truth(work / name / slide.record.file)
+        kinds.update(cell.kind for cell in truth.cells)
+        cells += len(truth.nuclei_px)
+    for slide in opened.slides.values():
+        truth = read_truth(work / name / slide.record.file)
+        known = []
+        for item in slide.items:
+            call, kind, beside = _truth_at(item.cell.x_px, item.cell.y_px, truth, slide.record.mpp_um)
+            apart = call != "tumour" and not beside
+            weights[item.id] = (PER_MILLION[kind] / kinds[kind] if kind else 1e6 / cells) if apart else float("nan")
+            ring = item.cell.outline_px
+            known.append(TaughtCell(item.id, item.cell.x_px, item.cell.y_px, call, ring, False, None, "truth"))
+        items += slide.items
+        files = (work / name / slide.record.file,)
+        taught.append(TaughtSlide(slide.name, out, slide.record, files, tuple(known), ()))
+    data, problems = write_set(taught, frozenset(), [], work / "asking_sets")
+    if problems:
+        raise RuntimeError("; ".join(problems))
+    return Candidates(items, data.slides, weights)
+
+
+def _truth_at(x_px: float, y_px: float, truth: object, mpp_um: float) -> tuple[str, str, bool]:
+    """Call and kind of what lies at a place (kind "": an ordinary cell or none), and whether a tumour cell is near."""
+    best, kind, least, beside = "", "", np.inf, False
+    for cell in truth.cells:  # type: ignore[attr-defined]
+        distance_um = float(np.hypot(cell.x_px - x_px, cell.y_px - y_px)) * mpp_um
+        beside |= cell.call == "tumour" and distance_um <= _BESIDE_UM
+        if distance_um <= max(10.0, cell.diameter_um / 2) and distance_um < least:
+            best, kind, least = cell.call, cell.kind, distance_um
+    if best:
+        return best, kind, beside
+    nuclei = truth.nuclei_px  # type: ignore[attr-defined]
+    near = np.hypot(*(nuclei - (x_px, y_px)).T).min() * mpp_um if len(nuclei) else np.inf
+    return ("haematopoietic" if near <= 8.0 else "artefact"), "", beside
+
+
+if __name__ == "__main__":
+    main()
