@@ -118,7 +118,7 @@ def card_text(outcome: LearnOutcome, parent: WeightsInfo, info: WeightsInfo) -> 
         f"- Training set: manifest sha256 `{data.sha256}`. Simulated crops were learned again beside them.",
         "",
         "## How it was judged",
-        f"- {_plain(gate.reason)}",
+        f"- {_plain(gate.reason)}.",
     ]
     for title, rows in (_rows(c) for c in (gate.lab, gate.reference) if c is not None):
         lines += ["", f"### {title}", "", f"| | {_plain(parent.name)} | {_plain(info.name)} |", "|---|---|---|"]
