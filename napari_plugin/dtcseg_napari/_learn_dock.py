@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -53,7 +54,7 @@ class LearnDock(QWidget):
         self._stack = QStackedWidget()
         for page in (self.choose, self.progress, self.outcome):
             self._stack.addWidget(page)
-        self._run: LearningRun | None = None
+        self._runs: list[LearningRun] = []
         self._outcome: LearnOutcome | None = None
         self._workers: list[object] = []
         self._asked = 0
@@ -67,6 +68,10 @@ class LearnDock(QWidget):
         self.outcome.report.clicked.connect(self._report)
         self.back.clicked.connect(self._ask_to_go_back)
         self._show_in_use()
+        self.destroyed.connect(partial(_stop_all, self._runs))  # a dock is not told that its window closes
+        application = QApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(partial(_stop_all, self._runs))
 
     @property
     def page(self) -> QWidget | None:
@@ -75,8 +80,8 @@ class LearnDock(QWidget):
 
     def stop(self) -> None:
         """Ask the run to end; what was done is kept."""
-        if self._run is not None:
-            self._run.stop()
+        if self._runs:
+            _stop_all(self._runs)
             self.progress.stopping()
 
     def showEvent(self, event: QShowEvent) -> None:  # noqa: N802
@@ -115,13 +120,14 @@ class LearnDock(QWidget):
 
     def _start(self) -> None:
         out = own_folder() / "learned" / f"{_NAME}.safetensors"
-        self._run = LearningRun(self.choose.chosen(), out, self.progressed.emit)
+        run = LearningRun(self.choose.chosen(), out, self.progressed.emit)
+        self._runs.append(run)
         self.progress.begin()
         self._stack.setCurrentWidget(self.progress)
-        self._beside(self._run.run, self._done, self._failed)
+        self._beside(run.run, self._done, self._failed)
 
     def _done(self, outcome: LearnOutcome | None) -> None:
-        self._run = None
+        self._runs.clear()
         if outcome is None:
             self._stack.setCurrentWidget(self.choose)
             self.choose.start.setText("Go on learning")
@@ -132,7 +138,7 @@ class LearnDock(QWidget):
         self._stack.setCurrentWidget(self.outcome)
 
     def _failed(self, error: Exception) -> None:
-        self._run = None
+        self._runs.clear()
         self._stack.setCurrentWidget(self.choose)
         _dialogs.tell(self, "Nothing was learned", [_said(error)])
 
@@ -215,6 +221,12 @@ class LearnDock(QWidget):
         layout.addWidget(line)
         layout.addLayout(foot)
         self.setMinimumWidth(344)
+
+
+def _stop_all(runs: list[LearningRun], *_: object) -> None:
+    """End what still learns when the window goes: the program would wait for it otherwise."""
+    for run in runs:
+        run.stop()
 
 
 def _said(error: Exception) -> str:

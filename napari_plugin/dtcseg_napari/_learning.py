@@ -6,6 +6,7 @@ same call goes on from there.
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import threading
@@ -81,6 +82,7 @@ class LearningRun:
         )
         process.start()
         there.close()
+        atexit.register(self.stop)  # Python waits for the process at its end
         try:
             while True:
                 kind, value = here.recv()
@@ -102,6 +104,7 @@ class LearningRun:
         finally:
             here.close()
             process.join(timeout=10)
+            atexit.unregister(self.stop)
 
 
 def _work(pipe: Connection, stop: Event, learner: Learner | None, results: list[Path], out: Path) -> None:

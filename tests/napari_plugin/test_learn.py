@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,6 +134,20 @@ def test_a_run_that_is_stopped_goes_on(learn: Learn, tmp_path: Path) -> None:
     assert dock.choose.start.text() == "Go on learning"
     learn.learn()
     assert dock.page is dock.outcome
+
+
+def test_learning_ends_with_the_window(learn: Learn, tmp_path: Path) -> None:
+    learn.choose(reviewed(tmp_path, "slow"))
+    dock, window = learn.dock, learn.window
+    dock.choose.start.click()
+    window.wait_for(lambda: "waiting to be stopped" in dock.progress.text.text(), PATIENCE_S)
+    (child,) = multiprocessing.active_children()
+    window.viewer.close()
+    dock.deleteLater()
+    end = time.monotonic() + PATIENCE_S
+    while child.is_alive() and time.monotonic() < end:
+        window.wait(0.05)
+    assert child.exitcode == 0
 
 
 @pytest.mark.parametrize(
