@@ -105,7 +105,7 @@ SimulateStain = Annotated[StainName | None, typer.Option("--stain", help="Stain 
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same slides.")]
 SimulateMpp = Annotated[float, typer.Option("--mpp", min=0.1, max=1.1, help="Pixel size in µm.")]
 ReviewedResults = Annotated[list[Path], typer.Argument(metavar="RESULTS", help="Results folders with verdicts.")]
-Count = Annotated[int, typer.Option("--count", min=1, help="Cells to ask about, at most.")]
+AskCount = Annotated[int, typer.Option("--count", min=1, help="Cells to ask about, at most.")]
 AskOut = Annotated[Path | None, typer.Option("--out", metavar="FILE.csv", help="Write the list of cells, too.")]
 WeightsOut = Annotated[Path, typer.Option("--out", metavar="WEIGHTS", help="The weights file, NAME.safetensors.")]
 Start = Annotated[str, typer.Option("--model", metavar="NAME_OR_FILE", help="Weights to begin with.")]
@@ -251,7 +251,7 @@ def export(
 
 
 @app.command()
-def ask(results: ReviewedResults, count: Count = 50, out: AskOut = None) -> None:
+def ask(results: ReviewedResults, count: AskCount = 50, out: AskOut = None) -> None:
     """Say which slides and cells to review next so that the weights learn most, or that enough is reviewed.
 
     In `dtcseg review` the order "teaches most first" shows the same cells of one results folder.
