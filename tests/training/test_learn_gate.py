@@ -72,7 +72,13 @@ def test_an_interval_covers_slides_not_cells():
     ("lab", "home", "promoted", "reason"),
     [
         (laboratory(gained=8), reference(), True, "8 calls gained, 0 lost"),
-        (laboratory(gained=8, tumour_gained=False), reference(lost=1), True, "not worse on the reference set"),
+        (laboratory(gained=8, tumour_gained=False), reference(), True, "not worse on the reference set"),
+        (
+            laboratory(gained=8),
+            reference(lost=1),
+            False,
+            "more calls are wrong on the reference set",
+        ),
         (laboratory(), reference(), False, "not better on this laboratory"),
         (laboratory(gained=2, lost=3), reference(), False, "not better"),
         (laboratory(lost=8), reference(), False, "misses tumour cells on this laboratory"),

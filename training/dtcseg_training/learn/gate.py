@@ -90,7 +90,7 @@ def decide(lab: Comparison | None, reference: Comparison, warnings: tuple[str, .
     """Let the challenger through, or say in one line why not.
 
     Through goes what loses no recall beyond noise and calls no more falsely beyond noise on either set, and is better
-    on the laboratory's own cells: more calls right, or as many and a higher FROC.
+    on the laboratory's own cells: more calls right. On the reference set no more calls may be wrong at all.
     """
     reason = _worse(reference, strict=True)
     if not reason and lab is None:
@@ -111,7 +111,7 @@ def _lab_reason(lab: Comparison) -> str:
     reason = too_few(lab.recall[0].total, lab.false_calls[0].total) or _worse(lab, strict=False)
     if reason:
         return reason
-    if lab.gained < lab.lost or (lab.gained == lab.lost and lab.froc[1] <= lab.froc[0]):
+    if lab.gained <= lab.lost:
         return (
             f"not better on this laboratory's held-out slides ({lab.gained} calls gained, {lab.lost} lost); give more "
             "verdicts"
@@ -148,6 +148,8 @@ def _worse(found: Comparison, *, strict: bool) -> str:
     if found.froc_change[2] < 0:
         low, high = 100 * found.froc_change[1], 100 * found.froc_change[2]
         return f"ranks worse on {where}: FROC changes by {low:.1f} to {high:.1f} points"
+    if strict and found.lost > found.gained:
+        return f"more calls are wrong on {where} ({found.gained} gained, {found.lost} lost)"
     return ""
 
 
