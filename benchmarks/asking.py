@@ -1,6 +1,6 @@
 """Whether the cells that `dtcseg ask` chooses are worth more than cells taken at random.
 
-    python benchmarks/asking.py WORK [--seeds 5] [--processes 2]
+    python benchmarks/asking.py WORK [--seeds 1 2 3 4 5] [--processes 2]
 
 A laboratory that the weights do not know (`learning_lab.py`) is scored: six slides to read, six to judge on. A reader
 who knows the truth answers for 50 cells that were asked for and, on the other hand, for 100 taken at random. The
@@ -78,7 +78,7 @@ def main() -> None:
     """Run all seeds and print what came of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     work: Path = options.work
@@ -97,7 +97,7 @@ def main() -> None:
     torch.set_num_threads(options.processes)
     _write(work, {"cells": "none", **_judge(start, judged)})
     chosen = [item.id for item in ask_items(read.items, set(), ASKED)]
-    for seed in range(1, options.seeds + 1):
+    for seed in options.seeds:
         rng = np.random.default_rng(seed)
         ids = [item.id for item in read.items]
         for name, cells in (

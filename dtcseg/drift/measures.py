@@ -22,7 +22,6 @@ Kind = Literal["brightfield", "fluorescence"]
 _TYPICAL_NUCLEAR_OD = 0.6
 """What `nuclear_scale` brings nuclei to; so 0.6 / scale is their optical density."""
 _FEW_CELLS = 300
-_FEW_CALLED = 3
 _DOUBTFUL = (0.1, 0.9)
 
 
@@ -59,7 +58,6 @@ MEASURES: dict[str, Measure] = {
     "density_log10": Measure("scores", "cells per mm²"),
     "candidates_log10": Measure("scores", "candidates per 10⁶ cells", high_only=True),
     "doubtful_log10": Measure("scores", "doubtful ones (score 0.1 to 0.9)", high_only=True),
-    "called_ck_od": Measure("scores", "strength of tumour calls"),
 }
 """In the order in which they are shown."""
 
@@ -148,15 +146,11 @@ def _scores(record: SlideRecord, cells: Sequence[Mapping[str, str]]) -> dict[str
         return {}
     try:
         scores = np.array([float(row["score"]) for row in cells])
-        strength = np.array([float(row["ck_od"]) for row in cells if row["call"] == "tumour"])
     except (KeyError, TypeError, ValueError):
         return {}
     doubtful = int(((scores > _DOUBTFUL[0]) & (scores < _DOUBTFUL[1])).sum())
-    values = {
+    return {
         "density_log10": math.log10(record.mnc / record.area_mm2),
         "candidates_log10": math.log10((len(scores) + 0.5) / record.mnc * 1e6),
         "doubtful_log10": math.log10((doubtful + 0.5) / record.mnc * 1e6),
     }
-    if len(strength) >= _FEW_CALLED:
-        values["called_ck_od"] = float(np.median(strength))
-    return values

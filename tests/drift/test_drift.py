@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from dtcseg.cli import app
 from dtcseg.config import SlideJob
 from dtcseg.drift.folder import by_day, drift_lines, drift_of
-from dtcseg.drift.judge import judge_batch
+from dtcseg.drift.judge import Scale, judge_batch
 from dtcseg.drift.measures import MEASURES, Measured, measure
 from dtcseg.drift.picture import drift_svg, standalone_svg
 from dtcseg.drift.reference import (
@@ -61,7 +61,6 @@ def test_measures_have_the_values_they_are_named_for():
     assert found["nuclear_od"] == pytest.approx(1.2)
     assert found["density_log10"] == pytest.approx(np.log10(2000), abs=1e-4)
     assert found["candidates_log10"] == pytest.approx(np.log10(450), abs=1e-4)
-    assert found["called_ck_od"] == 0.5
     for name in ("hematoxylin_along_deg", "hematoxylin_across_deg", "chromogen_along_deg", "chromogen_across_deg"):
         assert found[name] == pytest.approx(0, abs=1e-3)
 
@@ -79,7 +78,7 @@ def test_turned_stains_are_told_in_degrees():
 
 def test_what_was_not_measured_is_left_out():
     bare = replace(record(), details={})
-    assert set(measure(bare, CELLS).values) == {"density_log10", "candidates_log10", "doubtful_log10", "called_ck_od"}
+    assert set(measure(bare, CELLS).values) == {"density_log10", "candidates_log10", "doubtful_log10"}
     assert not any(name.endswith("_log10") for name in measure(record(mnc=100), CELLS).values)
     assert "chromogen_along_deg" not in measure(record(chromogen_estimated=False), CELLS).values
     assert measure(replace(record(), details={"profile": {"kind": 3}, "focus": "x"}), [{"score": "?"}]).values == {}
@@ -182,6 +181,17 @@ def test_weights_learned_from_reviews_know_what_they_began_with_and_more(tmp_pat
     again = results(tmp_path / "again", ["a", "b"], Weights("ours", sha256), sharpness=0.2)
     assert drift_of(again, read_records(again).values()).alarms == (), "it has learned from slides like these"
     assert reference_of("9" * 64) is None
+
+
+def test_the_released_weights_know_enough_slides_to_tell_one_in_a_hundred():
+    known = reference_of(resolve().sha256)
+    assert len(known.slides) >= 99
+    for kind in ("brightfield", "fluorescence"):
+        assert sum(slide.kind == kind for slide in known.slides) >= 20
+    compared = Scale(known.slides)
+    assert all(compared.limits("brightfield", name) for name in MEASURES)
+    alone = [judge_batch([slide], known).alarms for slide in known.slides]
+    assert sum(map(bool, alone)) <= 0.05 * len(alone)
 
 
 def results(root, names, weights, **changes):

@@ -143,7 +143,6 @@ def test_learning_ends_with_the_window(learn: Learn, tmp_path: Path) -> None:
     window.wait_for(lambda: "waiting to be stopped" in dock.progress.text.text(), PATIENCE_S)
     (child,) = multiprocessing.active_children()
     window.viewer.close()
-    dock.deleteLater()
     end = time.monotonic() + PATIENCE_S
     while child.is_alive() and time.monotonic() < end:
         window.wait(0.05)
