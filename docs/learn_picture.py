@@ -60,12 +60,8 @@ def main(results: Path, weights: Path) -> None:
     while not dock.choose.start.isEnabled() and time.monotonic() < end:
         settle(0.2)
     dock.choose.start.click()
-    half = False
     while dock.page is dock.progress and time.monotonic() < end:
         settle(0.2)
-        if not half and len(dock.progress.curves.points().get("learned", [])) > 4:
-            half = True
-            shoot(dock, "learn_progress")
     for box in QApplication.topLevelWidgets():
         if isinstance(box, QMessageBox) and box.isVisible():
             print(box.text(), box.informativeText(), file=sys.stderr)

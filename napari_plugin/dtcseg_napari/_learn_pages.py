@@ -24,7 +24,15 @@ from qtpy.QtWidgets import (
 
 from dtcseg.results.text import one_line
 from dtcseg_napari._curves import CurveView
-from dtcseg_napari._learn_words import changed_hint, changed_title, headline, is_right, left_text, outcome_lines
+from dtcseg_napari._learn_words import (
+    changed_hint,
+    changed_title,
+    headline,
+    is_right,
+    left_text,
+    outcome_lines,
+    sentence,
+)
 
 if TYPE_CHECKING:
     from dtcseg_training.learn import ChangedCell, LearnOutcome, LearnProgress
@@ -156,7 +164,10 @@ class OutcomePage(QWidget):
         self.changed.setIconSize(QSize(_PICTURE_PX, _PICTURE_PX))
         self.changed.setResizeMode(QListView.ResizeMode.Adjust)
         self.changed.setMovement(QListView.Movement.Static)
-        self.changed.setSpacing(3)
+        self.changed.setGridSize(QSize(_PICTURE_PX + 40, _PICTURE_PX + 26))
+        small = self.changed.font()
+        small.setPointSizeF(small.pointSizeF() - 1.5)
+        self.changed.setFont(small)
         self.changed.setMinimumHeight(150)
         self.use, self.keep = QPushButton("Use these weights"), QPushButton("Keep the old ones")
         self.report = QPushButton("Report…")
@@ -172,7 +183,7 @@ class OutcomePage(QWidget):
     def show_outcome(self, outcome: LearnOutcome) -> None:
         """Show what came of it."""
         self.title.setText(headline(outcome))
-        self.text.setText("\n\n".join(one_line(line) for line in outcome_lines(outcome)))
+        self.text.setText("\n\n".join(sentence(one_line(line)) for line in outcome_lines(outcome)))
         better = outcome.weights is not None
         self.use.setVisible(better)
         self.keep.setText("Keep the old ones" if better else "Close")

@@ -33,17 +33,18 @@ def verdicts_text(found: AskList) -> tuple[str, bool]:
         why = f"Cells of at least {_LEAST_PATIENTS} patients are needed, since some are kept back to judge by."
         return f"{have}\n{why} Name the patients in slides.csv, or read slides of more of them.", True
     if found.enough.enough:
-        return f"{have}\n{_upper(found.enough.text)}.", True
+        return f"{have}\n{sentence(found.enough.text)}.", True
     if total < _GOOD:
-        return f"{have}\nEnough to begin; {_GOOD} teach more. {_upper(found.enough.text)}.", True
-    return f"{have}\n{_upper(found.enough.text)}.", True
+        return f"{have}\nEnough to begin; {_GOOD} teach more. {sentence(found.enough.text)}.", True
+    return f"{have}\n{sentence(found.enough.text)}.", True
 
 
 def _number(count: int, word: str) -> str:
     return f"{count} {word}{'' if count == 1 else 's'}"
 
 
-def _upper(text: str) -> str:
+def sentence(text: str) -> str:
+    """Begin with a capital."""
     return text[:1].upper() + text[1:]
 
 
