@@ -116,7 +116,7 @@ def test_what_is_refused_cannot_be_used(learn: Learn, tmp_path: Path) -> None:
     learn.choose(reviewed(tmp_path, "refused")).learn()
     dock = learn.dock
     assert "not better" in dock.outcome.title.text()
-    assert "recall on the reference set is lower" in dock.outcome.text.text()
+    assert "Recall on the reference set is lower" in dock.outcome.text.text()
     assert not dock.outcome.use.isVisible()
     dock.outcome.keep.click()
     assert dock.page is dock.choose
