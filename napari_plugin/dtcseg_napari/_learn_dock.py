@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from napari import Viewer  # noqa: TC002 (napari looks at the annotation when it makes the dock)
-from qtpy.QtCore import QUrl, Signal
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QApplication, QFrame, QHBoxLayout, QPushButton, QStackedWidget, QVBoxLayout, QWidget
 
@@ -31,9 +32,16 @@ if TYPE_CHECKING:
     from dtcseg.registry import Change
 
 _Result = TypeVar("_Result")
+_Told = TypeVar("_Told")
 
 _NAME = "ours"
 """Weights learned here are called so; where several are, the list tells them apart by their hash."""
+
+
+class _Relay(QObject):
+    """Carries progress out of a thread; outlives the dock, which may be closed while a run comes to its end."""
+
+    progressed = Signal(object)
 
 
 class LearnDock(QWidget):
@@ -43,8 +51,6 @@ class LearnDock(QWidget):
     ----------
     napari_viewer : napari.Viewer
     """
-
-    progressed = Signal(object)
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
@@ -62,7 +68,8 @@ class LearnDock(QWidget):
         self.choose.changed.connect(self._count)
         self.choose.begun.connect(self._start)
         self.progress.stop.clicked.connect(self.stop)
-        self.progressed.connect(self.progress.show_progress)
+        self.relay = _Relay()
+        self.relay.progressed.connect(self.progress.show_progress)
         self.outcome.use.clicked.connect(self._use)
         self.outcome.keep.clicked.connect(self._leave)
         self.outcome.report.clicked.connect(self._report)
@@ -120,7 +127,8 @@ class LearnDock(QWidget):
 
     def _start(self) -> None:
         out = own_folder() / "learned" / f"{_NAME}.safetensors"
-        run = LearningRun(self.choose.chosen(), out, self.progressed.emit)
+        relay = self.relay
+        run = LearningRun(self.choose.chosen(), out, lambda told: relay.progressed.emit(told))
         self._runs.append(run)
         self.progress.begin()
         self._stack.setCurrentWidget(self.progress)
@@ -207,8 +215,12 @@ class LearnDock(QWidget):
     def _beside(
         self, work: Callable[[], _Result], done: Callable[[_Result], None], failed: Callable[[Exception], None]
     ) -> None:
-        """Work in a thread; the worker is kept until the next few are done."""
-        self._workers = [*self._workers[-3:], beside(work, done, failed)]
+        """Work in a thread; the worker is kept until the next few are done. A closed dock is told nothing."""
+
+        def alive(told: Callable[[_Told], None]) -> Callable[[_Told], None]:
+            return lambda value: told(value) if isalive(self) else None  # type: ignore[no-untyped-call]
+
+        self._workers = [*self._workers[-3:], beside(work, alive(done), alive(failed))]
 
     def _lay_out(self) -> None:
         line = QFrame()

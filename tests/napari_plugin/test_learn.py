@@ -81,7 +81,7 @@ def test_weights_are_learned_taken_into_use_and_given_up(learn: Learn, own: Path
     learn.choose(reviewed(tmp_path))
     assert "24 cells with a verdict (12 tumour, 12 other) on 1 slide of 1 patient" in dock.choose.about.text()
     shares: list[float] = []
-    dock.progressed.connect(lambda told: shares.append(told.share))
+    dock.relay.progressed.connect(lambda told: shares.append(told.share))
     learn.learn()
     assert len(shares) > 1
     assert shares == sorted(shares)
