@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from dtcseg_training.fields import LOOK_MARGIN_PX
+from dtcseg_training.fields import LOOK_INNER
+from dtcseg_training.learn.judge import TUMOUR
 from dtcseg_training.learn.run import Sizes
 from dtcseg_training.learn.simulated import draw_fields, load_fields
 from dtcseg_training.learn.taught import TaughtCell, TaughtSlide
@@ -35,7 +36,7 @@ from learning_lab import make_slides
 from dtcseg.batch import score_jobs
 from dtcseg.config import ScoreConfig
 from dtcseg.manifest import find_slides
-from dtcseg.network.model import LOOK_CLASSES, LOOK_PX
+from dtcseg.network.model import LOOK_CLASSES
 from dtcseg.network.weights import load, resolve
 from dtcseg.review.asking import ask_items
 from dtcseg.review.slides import open_results
@@ -50,8 +51,6 @@ if TYPE_CHECKING:
 ASKED, AT_RANDOM = 50, 100
 RATES = (5.0, 20.0, 100.0, 300.0)
 """False candidates per 10^6 cells of an ordinary slide, at which recall is read."""
-_TUMOUR = LOOK_CLASSES.index("tumour")
-_INNER = np.s_[:, :, LOOK_MARGIN_PX : LOOK_MARGIN_PX + LOOK_PX, LOOK_MARGIN_PX : LOOK_MARGIN_PX + LOOK_PX]
 _BESIDE_UM = 20.0
 
 
@@ -166,7 +165,7 @@ def _judge(look: Look, judged: Candidates) -> dict[str, object]:
     scores, true, weights = [], [], []
     for slide in judged.slides:
         scores.append(_scores(look, slide))
-        true.append(slide.calls == _TUMOUR)
+        true.append(slide.calls == TUMOUR)
         weights.append(np.array([judged.weights[cell["id"]] for cell in slide.cells]))
     p, tumour, weight = np.concatenate(scores), np.concatenate(true), np.concatenate(weights)
     false = ~tumour & np.isfinite(weight)
@@ -190,9 +189,9 @@ def _scores(look: Look, slide: SlideCrops) -> npt.NDArray[np.float64]:
     found = []
     with torch.inference_mode():
         for i in range(0, len(slide.calls), 16):
-            crops = torch.from_numpy(np.ascontiguousarray(slide.crops[i : i + 16][_INNER], np.float32))
+            crops = torch.from_numpy(np.ascontiguousarray(slide.crops[i : i + 16][LOOK_INNER], np.float32))
             _, calls = look(crops, torch.from_numpy(slide.spreads[i : i + 16]))
-            found.append(calls.softmax(1)[:, _TUMOUR].numpy())
+            found.append(calls.softmax(1)[:, TUMOUR].numpy())
     return np.concatenate(found).astype(np.float64) if found else np.zeros(0)
 
 

@@ -288,7 +288,7 @@ def _candidate(seen: _Seen, grid: WorkingGrid, tumour_threshold: float) -> Candi
         x_px=round(float(centre.x), 2),
         y_px=round(float(centre.y), 2),
         score=round(float(seen.probabilities[LOOK_CLASSES.index("tumour")]), 4),
-        call=_call(seen.probabilities, tumour_threshold),
+        call=call_of(seen.probabilities, tumour_threshold),
         outline_px=np.round(ring, 2),
         diameter_um=round(2 * float(np.sqrt(area_um2 / np.pi)), 2),
         area_um2=round(area_um2, 1),
@@ -302,7 +302,8 @@ def _candidate(seen: _Seen, grid: WorkingGrid, tumour_threshold: float) -> Candi
     )
 
 
-def _call(probabilities: FloatArray, tumour_threshold: float) -> Call:
+def call_of(probabilities: FloatArray, tumour_threshold: float) -> Call:
+    """Call a cell by the probabilities of `LOOK_CLASSES`: tumour from the threshold on, else the likeliest other."""
     if float(probabilities[LOOK_CLASSES.index("tumour")]) >= tumour_threshold:
         return "tumour"
     others = [c for c in CALLS if c != "tumour"]

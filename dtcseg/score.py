@@ -255,13 +255,13 @@ def _read_patch(opened: _Opened, x: int, y: int, side: int) -> PixelArray | None
 class _FirstLook:
     """What the first look says, all in the screened area.
 
-    `nuclei` and `centres` are (N, 3): x, y in working pixels, and logit. `around` finds the nuclei around places, for
-    `look_at`.
+    `nuclei_px` (N, 2) are those counted, in level-0 pixels; `centres` (N, 3) are x, y in working pixels, and logit.
+    `around` finds the nuclei around places, for `look_at`.
     """
 
     quality: QualityMap
     focus: dict[str, float]
-    nuclei: npt.NDArray[np.float32]
+    nuclei_px: npt.NDArray[np.float32]
     centres: npt.NDArray[np.float32]
     around: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float32]]
     mnc: int
@@ -309,10 +309,9 @@ def _look_at_all(
     screening = _screen(opened, profile, engine, road, on_progress)
     quality = _quality(opened, screening)
     focus = summary(screening.stats, quality.codes)
-    nuclei = _screened(screening.nuclei, quality, opened.grid)
-    nuclei_px = _level0(nuclei, opened.grid).astype(np.float32)
+    nuclei_px = _nuclei_px(_screened(screening.nuclei, quality, opened.grid), opened.grid)
     centres = _screened(screening.candidates, quality, opened.grid)
-    return _FirstLook(quality, focus, nuclei, centres, lambda places: nuclei_px, len(nuclei))
+    return _FirstLook(quality, focus, nuclei_px, centres, lambda places: nuclei_px, len(nuclei_px))
 
 
 def _look_at_some(
@@ -341,14 +340,14 @@ def _look_at_some(
     def around(places: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
         reach_px = NEIGHBOURHOOD_UM / grid.mpp_um + 1
         near = cells_near((places + 0.5) / grid.downsample - 0.5, reach_px, screened.shape)
-        return _level0(search(near & screened, lambda share: None)[0], grid).astype(np.float32)
+        return _nuclei_px(search(near & screened, lambda share: None)[0], grid)
 
     rest: OnProgress = lambda share: on_progress(0.2 + 0.8 * share)  # noqa: E731
     if share > _MOST_ASKED:
         nuclei, centres = search(screened, rest)
-        nuclei_px = _level0(nuclei, grid).astype(np.float32)
+        nuclei_px = _nuclei_px(nuclei, grid)
         said: dict[str, object] = {"count": "all", "why": f"sampling would leave the network {share:.0%} of the slide"}
-        return _FirstLook(quality, focus, nuclei, centres, lambda places: nuclei_px, len(nuclei), counted=said)
+        return _FirstLook(quality, focus, nuclei_px, centres, lambda places: nuclei_px, len(nuclei_px), counted=said)
     nuclei, centres = search(asked, rest)
     nuclei, counts = counted_in(nuclei, fields, areas.shape)
     estimate = estimate_total(counts, areas, drawn)
@@ -360,7 +359,8 @@ def _look_at_some(
         "area_mm2": round(float(areas[drawn].sum()), 4),
         "half_width": round(estimate.half_width, 1),
     }
-    return _FirstLook(quality, focus, nuclei, centres, around, round(estimate.total), estimate.half_width, said)
+    counted_px = _nuclei_px(nuclei, grid)
+    return _FirstLook(quality, focus, counted_px, centres, around, round(estimate.total), estimate.half_width, said)
 
 
 def _screen(
@@ -406,6 +406,10 @@ def _level0(points: npt.NDArray[np.float32], grid: WorkingGrid) -> npt.NDArray[n
     return (points[:, :2].astype(np.float64) + 0.5) * grid.downsample - 0.5
 
 
+def _nuclei_px(nuclei: npt.NDArray[np.float32], grid: WorkingGrid) -> npt.NDArray[np.float32]:
+    return _level0(nuclei, grid).astype(np.float32)
+
+
 def _slide_score(
     opened: _Opened,
     profile: SlideProfile,
@@ -432,7 +436,7 @@ def _slide_score(
         mnc_low=round(max(mnc - spread, 0.0), 1),
         mnc_high=round(mnc + spread, 1),
         candidates=candidates,
-        nuclei_px=_level0(first.nuclei, opened.grid).astype(np.float32),
+        nuclei_px=first.nuclei_px,
         excluded_mm2={name: round(area, 4) for name, area in quality.excluded_mm2().items()},
         qc=tuple(flags),
         details={

@@ -161,12 +161,12 @@ def judge_batch(slides: Sequence[Measured], reference: Reference) -> Drift:
     """
     scale = Scale(reference.slides)
     judged = tuple(scale.judge(slide) for slide in slides)
-    alarms = tuple(group for group in GROUPS if _middle(group, judged) <= LEVEL)
+    alarms = tuple(group for group in GROUPS if middle_p(group, judged) <= LEVEL)
     reasons = {group: _reason(group, judged, scale) for group in alarms}
     return Drift(reference.weights, len(reference.slides), judged, alarms, reasons)
 
 
-def _middle(group: Group, judged: Sequence[Strangeness]) -> float:
+def middle_p(group: Group, judged: Sequence[Strangeness]) -> float:
     """p-value of the middle slide; of an even number, the stranger of the two in the middle."""
     p_values = sorted(one.p_values[group] for one in judged if group in one.p_values)
     return p_values[(len(p_values) - 1) // 2] if p_values else 1.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from dtcseg.stain.brightfield import ASSUMED, CHROMOGENS, HEMATOXYLIN, Vector
+from dtcseg.stain.brightfield import ASSUMED, CHROMOGENS, HEMATOXYLIN, TYPICAL_NUCLEAR_OD, Vector
 
 if TYPE_CHECKING:
     from dtcseg.results.record import SlideRecord
@@ -19,8 +19,6 @@ GROUPS: tuple[Group, ...] = ("stain", "focus", "scores")
 GROUP_WORDS: dict[Group, str] = {"stain": "staining", "focus": "focus and noise", "scores": "cells and scores"}
 Kind = Literal["brightfield", "fluorescence"]
 
-_TYPICAL_NUCLEAR_OD = 0.6
-"""What `nuclear_scale` brings nuclei to; so 0.6 / scale is their optical density."""
 _FEW_CELLS = 300
 _DOUBTFUL = (0.1, 0.9)
 
@@ -113,7 +111,7 @@ def _stain(profile: Mapping[str, Any], stain: str) -> dict[str, float]:
             along, across = _turn_deg(profile["chromogen"], start, HEMATOXYLIN)
             values |= {"chromogen_along_deg": along, "chromogen_across_deg": across}
         white = [float(level) for level in profile["white"]]
-        values["nuclear_od"] = _TYPICAL_NUCLEAR_OD / float(profile["nuclear_scale"])
+        values["nuclear_od"] = TYPICAL_NUCLEAR_OD / float(profile["nuclear_scale"])
         values["ck_background_od"] = float(profile["ck_background"])
         values["glass_tint"] = (max(white) - min(white)) / max(max(white), 1.0)
     except (KeyError, TypeError, ValueError, ZeroDivisionError):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dtcseg.drift.judge import strangeness
+from dtcseg.drift.judge import middle_p, strangeness
 from dtcseg.drift.measures import GROUP_WORDS, MEASURES, shown
 from dtcseg.results.text import one_line
 
@@ -33,15 +33,14 @@ def drift_svg(drift: Drift) -> str:
     str
         An SVG element without scripts, references or fonts of its own; text takes the colour of what it stands in.
     """
-    shown = [name for name in MEASURES if any(name in slide.places for slide in drift.slides)]
+    rows = [name for name in MEASURES if any(name in slide.places for slide in drift.slides)]
     parts, y, group = [], _TOP, ""
-    for name in shown:
+    for name in rows:
         if MEASURES[name].group != group:
             group = MEASURES[name].group
             alarm = group in drift.alarms
             words = GROUP_WORDS[MEASURES[name].group]
-            p_values = sorted(s.p_values[g] for s in drift.slides for g in s.p_values if g == group)
-            middle = p_values[(len(p_values) - 1) // 2] if p_values else 1.0
+            middle = middle_p(MEASURES[name].group, drift.slides)
             said = f"UNLIKE what is known (p = {middle:.2g})" if alarm else f"p = {middle:.2g}"
             parts.append(_text(0, y + 17, f"{words}: {said}", weight="bold", colour=_STRANGE if alarm else ""))
             y += _HEAD

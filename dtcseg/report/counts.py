@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from dtcseg.errors import VerdictError
 from dtcseg.results.text import one_line
-from dtcseg.verdicts.terms import SKIP
+from dtcseg.verdicts.terms import LIKE_TUMOUR, SKIP
 
 if TYPE_CHECKING:
     from dtcseg.results.record import SlideRecord
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 Reviewed = Literal["no", "in progress", "yes", "signed off"]
 
-_LIKE_TUMOUR = ("tumour", "probable")
 UNSETTLED = "unsettled"
 """A cell on which readers differ, or that was looked at and left without a verdict. It counts as nothing."""
 
@@ -138,7 +137,7 @@ def counts_of(said: Consensus) -> SlideCounts:
 def _recognised(cells: Iterable[OtherCell]) -> tuple[int, int]:
     says = [one.state.say for one in cells]
     judged = [say for say in says if say not in ("", SKIP)]
-    return sum(say in _LIKE_TUMOUR for say in judged), len(judged)
+    return sum(say in LIKE_TUMOUR for say in judged), len(judged)
 
 
 def _searched(said: Consensus) -> tuple[int, int, int]:
@@ -146,9 +145,9 @@ def _searched(said: Consensus) -> tuple[int, int, int]:
     blind = {reader.reader for reader in said.readers if reader.blind and reader.status in ("complete", "signed_off")}
     if not blind or said.status != "adjudicated":
         return 0, 0, 0
-    true = [one for one in said.cells if one.verdict in _LIKE_TUMOUR]
+    true = [one for one in said.cells if one.verdict in LIKE_TUMOUR]
     program = [one.cell.call == "tumour" and not one.added for one in true]
-    reader = [any(say.reader in blind and say.say in _LIKE_TUMOUR for say in one.says) for one in true]
+    reader = [any(say.reader in blind and say.say in LIKE_TUMOUR for say in one.says) for one in true]
     return sum(program), sum(reader), sum(p and r for p, r in zip(program, reader, strict=True))
 
 

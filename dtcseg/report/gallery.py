@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dtcseg.report.counts import UNSETTLED, SlideCounts
+from dtcseg.verdicts.terms import LIKE_TUMOUR
 
 if TYPE_CHECKING:
     from dtcseg.results.record import SlideRecord
@@ -118,7 +119,7 @@ def _cells(folder: Path, counts: SlideCounts | None, most: int) -> tuple[ListedC
     there = [cell for cell in cells if cell.word]
     # stable: within a word the order stays that of falling score
     there.sort(key=lambda cell: _URGENCY.get(cell.word, 9))
-    urgent = sum(cell.word in ("tumour", "probable") for cell in there)
+    urgent = sum(cell.word in LIKE_TUMOUR for cell in there)
     return tuple(there[: max(most, min(urgent, TOP_CANDIDATES))])
 
 

@@ -15,15 +15,13 @@ from dtcseg.trial.agreement import Table, Value, cohen_kappa, gwet_ac1
 from dtcseg.verdicts.consensus import ReviewedCell, Say, review
 from dtcseg.verdicts.names import same_reader
 from dtcseg.verdicts.replay import log_files
-from dtcseg.verdicts.terms import DECISIONS, NOT_AN_OBJECT, SKIP, Role, Shown
+from dtcseg.verdicts.terms import DECISIONS, LIKE_TUMOUR, NOT_AN_OBJECT, SKIP, Role, Shown
 
 if TYPE_CHECKING:
     from dtcseg.review.slides import Item, Opened
     from dtcseg.verdicts.cells import Ring
     from dtcseg.verdicts.consensus import Consensus
     from dtcseg.verdicts.state import CellState
-
-_LIKE_TUMOUR = ("tumour", "probable")
 
 
 @dataclass(frozen=True)
@@ -200,7 +198,7 @@ def pair_agreements(cells: Iterable[ReviewedCell]) -> list[PairAgreement]:
 
 def _agreement(first: str, second: str, one: dict[str, str], other: dict[str, str]) -> PairAgreement:
     pairs = [(one[key], other[key]) for key in one.keys() & other.keys()]
-    positive = [(a in _LIKE_TUMOUR, b in _LIKE_TUMOUR) for a, b in pairs]
+    positive = [(a in LIKE_TUMOUR, b in LIKE_TUMOUR) for a, b in pairs]
     nothing = Value(math.nan, math.nan, math.nan)
     kappa = ac1 = nothing
     if pairs:

@@ -13,14 +13,13 @@ from dtcseg.results.text import csv_bytes, fixed, spreadsheet_cell
 from dtcseg.review.asking import ASKED, DOUBTFUL, Answer, Enough, ask_items, enough
 from dtcseg.review.slides import open_results
 from dtcseg.verdicts.consensus import review
-from dtcseg.verdicts.terms import SKIP
+from dtcseg.verdicts.terms import LIKE_TUMOUR, SKIP
 
 if TYPE_CHECKING:
     from dtcseg.review.slides import Item
     from dtcseg.verdicts.consensus import Consensus
 
 _COLUMNS = ("rank", "results", "slide", "cell_id", "x_px", "y_px", "score", "call", "uuid")
-_TUMOUR = ("tumour", "probable")
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ class _Told:
                 self.said.add(cell.cell.id)
             if not (told and cell.verdict):
                 continue
-            tumour = cell.verdict in _TUMOUR
+            tumour = cell.verdict in LIKE_TUMOUR
             self._taught[cell.cell.id] = (tumour, found.slide, patient or f"slide {found.slide}")
             if not cell.added and _doubtful(cell.cell.score) and cell.cell.call:
                 changed = tumour != (cell.cell.call == "tumour")

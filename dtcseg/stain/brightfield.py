@@ -40,7 +40,7 @@ _MIN_OD = 0.12
 _NEAR_PRIOR_DEG = 14.0
 """A chromogen direction farther than this from every start vector is something else (ink, pigment, red cells)."""
 _NEAR_HEMATOXYLIN_DEG = 25.0
-_TYPICAL_NUCLEAR_OD = 0.6
+TYPICAL_NUCLEAR_OD = 0.6
 _MIN_PATCHES = 3
 _ENOUGH_PX = 500
 _STRIP_PX = 1 << 20
@@ -310,7 +310,7 @@ def _nuclear_scale(density: FloatArray, hematoxylin: Vector, chromogen: Vector) 
     if dark is None:
         return 1.0
     nuclear = float(np.median(dark @ unmixing_matrix(hematoxylin, chromogen)[:, 0]))
-    return round(float(np.clip(_TYPICAL_NUCLEAR_OD / max(nuclear, _MIN_OD), 0.5, 2.5)), 4)
+    return round(float(np.clip(TYPICAL_NUCLEAR_OD / max(nuclear, _MIN_OD), 0.5, 2.5)), 4)
 
 
 def _dark_blue(density: FloatArray) -> FloatArray | None:

@@ -11,6 +11,9 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 SKIP: Verdict = "skip"
 
+LIKE_TUMOUR: tuple[Verdict, ...] = ("tumour", "probable")
+"""What a reader says of what looks like a tumour cell; whether a probable one counts is for the control to say."""
+
 NOT_AN_OBJECT = "not_an_object"
 """What a deleted cell is: the outline holds no cell of its own. An adjudicator can say so too."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dtcseg.verdicts.terms import LIKE_TUMOUR
+
 if TYPE_CHECKING:
     from dtcseg_training.learn import ChangedCell, Comparison, LearnOutcome
 
@@ -62,7 +64,7 @@ def left_text(seconds: float | None) -> str:
 def headline(outcome: LearnOutcome) -> str:
     """Say in one line what came of it."""
     if outcome.promoted:
-        return "The new weights are better, and nothing was lost."
+        return "The new weights are better on your own slides, and no worse on the reference set."
     if outcome.weights is not None:
         return "The new weights were refused, and written all the same."
     return "The new weights are not better, so the old ones stay."
@@ -106,4 +108,4 @@ def changed_hint(cell: ChangedCell) -> str:
 
 def is_right(cell: ChangedCell) -> bool:
     """Whether the new call is the readers' (tumour or not)."""
-    return (cell.after == "tumour") == (cell.verdict in ("tumour", "probable"))
+    return (cell.after == "tumour") == (cell.verdict in LIKE_TUMOUR)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from fake_results import write
 from fake_scoring import WEIGHTS, candidate, slide_score
 
 from dtcseg.config import SlideJob
-from dtcseg.results.folder import ResultsFolder, RunInfo
-from dtcseg.results.record import Weights, make_record, resume_key
 from dtcseg.review.slides import Opened, open_results
 from dtcseg.verdicts import open_log, read_candidates
 
-INFO = RunInfo("0.1.0", {"name": "fake", "sha256": "f" * 64}, "cpu", {}, "2026-01-01T00:00:00Z")
+if TYPE_CHECKING:
+    from dtcseg.results.record import Weights
+
 CALLS = ("tumour", "uninterpretable", "haematopoietic", "artefact")
 
 
@@ -32,11 +34,7 @@ def write_slide(root: Path, name: str, cells: int = 4, *, weights: Weights = WEI
         for k in range(cells)
     ]
     scored = slide_score(found)
-    record = make_record(job, scored, key=resume_key(job, weights), weights=weights, program="0.1.0", seconds=1.0)
-    with ResultsFolder(root / "out") as folder:
-        folder.write_slide(job, scored, record)
-        folder.write_summaries(INFO, last=True)
-    return root / "out" / name
+    return write(root, job, scored, weights)
 
 
 def opened(root: Path, **slides: int) -> Opened:

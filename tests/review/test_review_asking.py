@@ -4,8 +4,9 @@ import csv
 
 import numpy as np
 import pytest
+from fake_results import INFO
 from fake_scoring import WEIGHTS, candidate, slide_score
-from making_review import INFO, say
+from making_review import say
 from typer.testing import CliRunner
 
 from dtcseg.cli import app

@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 from dtcseg_training.simulate import draw_spec, read_truth, write_slide
-from fake_scoring import WEIGHTS, candidate, slide_score
+from fake_results import INFO
+from fake_scoring import WEIGHTS, slide_score
 
 from dtcseg.cells import Candidate
 from dtcseg.config import SlideJob
-from dtcseg.results.folder import ResultsFolder, RunInfo
+from dtcseg.results.folder import ResultsFolder
 from dtcseg.results.record import make_record, resume_key
 from dtcseg.stain.brightfield import CHROMOGENS, HEMATOXYLIN, BrightfieldProfile
 from dtcseg.verdicts import open_log, read_candidates
 
-INFO = RunInfo("0.1.0", {"name": "fake", "sha256": "f" * 64}, "cpu", {}, "2026-01-01T00:00:00Z")
 SIDE_PX = 640
 _COUNTS = (("tumour_single", 3), ("hc_even", 2), ("precipitate", 1), ("apoptotic", 1))
 
@@ -73,22 +73,3 @@ def read_all(results, reader="Anna", lie=lambda word: word):
         with open_log(folder, reader) as log:
             for cell in read_candidates(folder):
                 log.give(cell, lie(calls[cell.x_px, cell.y_px]))
-
-
-def score(root, places=((100, 200), (300, 200), (500, 200)), name="a"):
-    """Write results of a slide without pixels, candidates at these places; its folder and its cells."""
-    slides = root / "slides"
-    slides.mkdir(exist_ok=True)
-    path = slides / f"{name}.tif"
-    path.write_bytes(b"pixels")
-    job = SlideJob(name=name, files=(path,))
-    scored = slide_score([candidate(x_px=float(x), y_px=float(y)) for x, y in places])
-    record = make_record(job, scored, key=resume_key(job, WEIGHTS), weights=WEIGHTS, program="0.1.0", seconds=1.0)
-    with ResultsFolder(root / "out") as folder:
-        folder.write_slide(job, scored, record)
-        folder.write_summaries(INFO, last=True)
-    return root / "out" / name, read_candidates(root / "out" / name)
-
-
-def square(x_px, y_px, half_px=15.0):
-    return [(x_px - half_px, y_px - half_px), (x_px + half_px, y_px - half_px), (x_px, y_px + half_px)]

@@ -5,7 +5,7 @@ import shutil
 import sys
 
 import pytest
-from making_verdicts import score, square
+from fake_results import score, square
 
 from dtcseg import cli
 from dtcseg.errors import UsageError

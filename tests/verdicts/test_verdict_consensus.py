@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from making_verdicts import OTHER_WEIGHTS, score, square
+from fake_results import OTHER_WEIGHTS, score, square
 
 from dtcseg.verdicts import NOT_AN_OBJECT, CellRef, Shown, added_cells, new_cell, open_log, replay, review, ring_of
 from dtcseg.verdicts.attach import match

@@ -11,7 +11,7 @@ import sys
 import time
 
 import pytest
-from making_verdicts import score
+from fake_results import score
 
 from dtcseg.errors import VerdictError
 from dtcseg.verdicts import open_log, replay, verify

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from making_verdicts import score, square
+from fake_results import score, square
 
 from dtcseg.errors import VerdictError
 from dtcseg.verdicts import CellRef, Shown, added_cells, new_cell, open_log, read_candidates, replay, verify

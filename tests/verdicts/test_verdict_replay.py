@@ -5,9 +5,9 @@ from copy import deepcopy
 from pathlib import Path
 
 import pytest
+from fake_results import score, square
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from making_verdicts import score, square
 
 from dtcseg.errors import VerdictError
 from dtcseg.verdicts import NOT_AN_OBJECT, VERDICTS, added_cells, open_log, replay, ring_of, verify

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import torch
 from scipy.spatial import cKDTree
 
-from dtcseg.network.model import LOOK_CLASSES, LOOK_PX, SCREEN_STRIDE_PX, Look, Screen
+from dtcseg.network.model import LOOK_CLASSES, SCREEN_STRIDE_PX, Look, Screen
 from dtcseg.network.peaks import CANDIDATE_APART_PX, NUCLEUS_APART_PX, candidate_logits, core_peaks, nucleus_logits
 from dtcseg.network.sides import look_from_all_sides, worth_all_sides
 from dtcseg.tiles import Tile
-from dtcseg_training.fields import LOOK_MARGIN_PX
+from dtcseg_training.fields import LOOK_INNER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -200,19 +200,18 @@ def paired(
 
 def _calls(look: Look, lessons: Sequence[Lesson]) -> tuple[float, dict[str, object]]:
     """Fit the temperature by likelihood; then what the calls are worth."""
-    window = np.s_[:, :, LOOK_MARGIN_PX : LOOK_MARGIN_PX + LOOK_PX, LOOK_MARGIN_PX : LOOK_MARGIN_PX + LOOK_PX]
     logits, overlap = [], []
     for lesson in lessons:
         for start in range(0, len(lesson.calls), 16):
             with torch.inference_mode():
-                crops = torch.from_numpy(lesson.crops[start : start + 16][window].astype(np.float32))
+                crops = torch.from_numpy(lesson.crops[start : start + 16][LOOK_INNER].astype(np.float32))
                 spreads = torch.from_numpy(lesson.spreads[start : start + 16])
                 mask_logits, calls = look(crops, spreads)
                 masks = mask_logits.sigmoid()
                 for i in torch.nonzero(worth_all_sides(calls))[:, 0].tolist():
                     masks[i], calls[i] = look_from_all_sides(look, crops[i], spreads[i])
             logits.append(calls)
-            got, want = masks.numpy()[:, 0] > 0.5, lesson.masks[start : start + 16][window][:, 0]
+            got, want = masks.numpy()[:, 0] > 0.5, lesson.masks[start : start + 16][LOOK_INNER][:, 0]
             union = (got | want).sum((1, 2))
             overlap.append(np.where(union > 0, (got & want).sum((1, 2)) / np.maximum(union, 1), np.nan))
     scores, truth = torch.cat(logits), torch.from_numpy(np.concatenate([x.calls for x in lessons]))

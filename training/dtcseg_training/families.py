@@ -19,7 +19,7 @@ from dtcseg.parallel import cores
 from dtcseg_training.simulate.cytokeratin import TUMOUR, UNSEEN_TEXTURES
 from dtcseg_training.simulate.slides import write_slide
 from dtcseg_training.simulate.spec import FieldSpec, Vector, draw_spec
-from dtcseg_training.simulate.study import COVERED, PER_MILLION, Entry, draw_counts, write_slides_csv
+from dtcseg_training.simulate.study import COVERED, Entry, draw_counts, draw_tumour, write_slides_csv
 from dtcseg_training.simulate.truth import truth_paths
 
 CELLS = {"own": 75_000, "shifted": 25_000, "mimics": 50_000}
@@ -114,8 +114,7 @@ def _make(out: Path, family: str, index: int, cells: int) -> Entry:
     spec = replace(spec, size_px=(side, side))
     counts = draw_counts(rng, spec, enriched=family == "mimics")
     if family != "mimics":
-        scale = COVERED * spec.area_mm2 * spec.density_per_mm2 * 1e-6 * _TUMOUR_FACTOR
-        tumour = tuple((kind, int(rng.poisson(scale * PER_MILLION[kind]))) for kind in TUMOUR)
+        tumour = draw_tumour(rng, spec, _TUMOUR_FACTOR)
         counts = tumour + tuple((kind, number) for kind, number in counts if kind not in TUMOUR)
     spec = replace(spec, counts=counts)
     name = f"{family}_{index + 1:03d}_{stain}.ome.tif"

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 LOOK_MARGIN_PX = 12
 """Prepared crops are larger by this on each side: the centre that the screen finds is never exact."""
+LOOK_INNER = np.s_[:, :, LOOK_MARGIN_PX : LOOK_MARGIN_PX + LOOK_PX, LOOK_MARGIN_PX : LOOK_MARGIN_PX + LOOK_PX]
+"""What the look sees of prepared crops (N, C, 152, 152) when their centre is exact."""
 _USUAL_ERROR, _LARGE_ERROR = 0.008, 0.035
 """Errors of the parts of an estimated stain vector: about what is seen on simulated slides, and what might happen."""
 _SPREAD_ERROR = 0.15

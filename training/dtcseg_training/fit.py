@@ -7,7 +7,7 @@ import logging
 import time
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -72,6 +72,22 @@ class FitSettings:
     seed: int = 1
     device: str = "cpu"
     patience: int = 5
+
+
+class LookCrops(Protocol):
+    """Crops to learn from, as in `Lesson`."""
+
+    @property
+    def crops(self) -> npt.NDArray[np.float16]:
+        """(M, 3, 152, 152)."""
+
+    @property
+    def masks(self) -> npt.NDArray[np.bool_]:
+        """(M, 2, 152, 152)."""
+
+    @property
+    def calls(self) -> npt.NDArray[np.int64]:
+        """(M,)."""
 
 
 class _Average:
@@ -172,7 +188,7 @@ def fit_look(
     torch.manual_seed(settings.seed)
 
     def loss(net: Look, chosen: Sequence[tuple[Lesson, int]], rng: np.random.Generator | None) -> Tensor:
-        triples = [_look_example(lesson, i, rng) for lesson, i in chosen]
+        triples = [look_example(lesson, i, rng) for lesson, i in chosen]
         crops, masks = (np.stack([t[k] for t in triples]) for k in (0, 1))
         calls = torch.tensor([t[2] for t in triples], device=settings.device)
         spreads = torch.tensor([lesson.spreads[i] for lesson, i in chosen], device=settings.device)
@@ -310,8 +326,8 @@ def _resized(planes: npt.NDArray[np.float32], zoom: float) -> npt.NDArray[np.flo
     return cast("npt.NDArray[np.float32]", tensor[0].numpy())
 
 
-def _look_example(
-    lesson: Lesson, index: int, rng: np.random.Generator | None
+def look_example(
+    lesson: LookCrops, index: int, rng: np.random.Generator | None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], int]:
     """Crop, masks and call; with `rng` the centre is off by as much as the screen is."""
     move = np.zeros(2, int)

@@ -29,7 +29,7 @@ from dtcseg_training.fields import unusual
 from dtcseg_training.simulate.cytokeratin import TUMOUR
 from dtcseg_training.simulate.slides import write_slide
 from dtcseg_training.simulate.spec import FieldSpec, draw_spec
-from dtcseg_training.simulate.study import COVERED, PER_MILLION, draw_counts
+from dtcseg_training.simulate.study import COVERED, draw_counts, draw_tumour
 
 _SEED = 9_000_000
 """Used for nothing else; the families that weights are judged on have others."""
@@ -57,8 +57,7 @@ def draw_known(index: int, cells: int) -> tuple[FieldSpec, int]:
     side = round(1000 * np.sqrt(area_mm2) / mpp_um)
     spec = replace(spec, size_px=(side, side))
     low, high = np.log(_TUMOUR_FACTORS)
-    scale = COVERED * spec.area_mm2 * spec.density_per_mm2 * 1e-6 * float(np.exp(rng.uniform(low, high)))
-    tumour = tuple((kind, int(rng.poisson(scale * PER_MILLION[kind]))) for kind in TUMOUR)
+    tumour = draw_tumour(rng, spec, float(np.exp(rng.uniform(low, high))))
     others = tuple((kind, number) for kind, number in draw_counts(rng, spec, enriched=False) if kind not in TUMOUR)
     return replace(spec, counts=tumour + others), int(rng.integers(0, 2**62))
 

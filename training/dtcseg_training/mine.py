@@ -10,14 +10,14 @@ import numpy as np
 import shapely
 import torch
 
-from dtcseg.network.model import LOOK_MPP_UM, LOOK_PX, SCREEN_MPP_UM, SCREEN_STRIDE_PX
+from dtcseg.network.model import LOOK_MPP_UM, SCREEN_MPP_UM, SCREEN_STRIDE_PX
 from dtcseg.network.peaks import CANDIDATE_APART_PX, candidate_logits, core_peaks
 from dtcseg.network.weights import load, resolve
 from dtcseg.screen import read_planes, stained, stained_cells
 from dtcseg.tiles import Tile
 from dtcseg.working import plan_grid
 from dtcseg_training.fields import (
-    LOOK_MARGIN_PX,
+    LOOK_INNER,
     ArraySlide,
     Lesson,
     as_it_is,
@@ -105,12 +105,11 @@ def mine_real_lesson(
         near = (np.hypot(*(nuclei - (x, y)).T) <= field.nucleus_px / 2).any()
         wanted.append((x, y, 0, "haematopoietic" if near else "artefact"))
     crops, masks, calls, spreads = cut_crops(field.slide, profile, fine, wanted)
-    inner = np.s_[:, :, LOOK_MARGIN_PX : LOOK_MARGIN_PX + LOOK_PX, LOOK_MARGIN_PX : LOOK_MARGIN_PX + LOOK_PX]
     if len(calls):
         with torch.inference_mode():
-            close = torch.from_numpy(np.ascontiguousarray(crops[inner], np.float32))
+            close = torch.from_numpy(np.ascontiguousarray(crops[LOOK_INNER], np.float32))
             seen, _ = _networks(model)[1](close, torch.from_numpy(spreads))
-        masks[inner] = seen.numpy() > 0
+        masks[LOOK_INNER] = seen.numpy() > 0
     nothing = np.zeros((0, 2), np.float32)
     return Lesson(np.zeros((3, 0, 0), np.float16), nothing, nothing, nothing, crops, masks, calls, spreads)
 

@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from dtcseg.crops import draw_place
 from dtcseg.errors import DtcsegError
+from dtcseg.look import call_of
 from dtcseg.network.model import LOOK_MPP_UM
 from dtcseg.review.profiles import read_profile
 from dtcseg.slide import open_slide
 from dtcseg.working import plan_grid
-from dtcseg_training.learn.judge import TUMOUR, call_of
+from dtcseg_training.learn.judge import TUMOUR
 from dtcseg_training.learn.outcome import ChangedCell
 from dtcseg_training.learn.training_set import slide_key
 

@@ -6,6 +6,7 @@ import io
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,8 +95,10 @@ class Contest:
         """Choose the operating point."""
         slides = [self.slides[i] for i in self.held_out]
 
+        says = cache(self._home_says)
+
         def allowed(threshold: float) -> bool:
-            return self._home_says(threshold) == self._home_says(self.default)
+            return says(threshold) == says(self.default)
 
         if not slides:
             return choose_threshold([], np.zeros(0), np.zeros(0, bool), self.default, allowed)

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dtcseg.network.engine import Engine
-from dtcseg.network.model import LOOK_CLASSES, LOOK_PX
+from dtcseg.network.model import LOOK_CLASSES
 from dtcseg.parallel import cores, ordered_map
-from dtcseg_training.fields import LOOK_MARGIN_PX
+from dtcseg_training.fields import LOOK_INNER
 from dtcseg_training.learn.gate import Judged
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from dtcseg_training.learn.simulated import FieldCrops
     from dtcseg_training.learn.training_set import SlideCrops
 
-_INNER = np.s_[:, :, LOOK_MARGIN_PX : LOOK_MARGIN_PX + LOOK_PX, LOOK_MARGIN_PX : LOOK_MARGIN_PX + LOOK_PX]
 _PART = 16
 TUMOUR = LOOK_CLASSES.index("tumour")
 
@@ -46,7 +45,7 @@ def probabilities(
 
     def work(part: tuple[int, int]) -> npt.NDArray[np.float32]:
         unit, first = units[part[0]], part[1]
-        crops = np.ascontiguousarray(unit.crops[first : first + _PART][_INNER], np.float32)
+        crops = np.ascontiguousarray(unit.crops[first : first + _PART][LOOK_INNER], np.float32)
         return engine.look(crops, float(unit.spreads[0]))[1]
 
     found: list[list[npt.NDArray[np.float32]]] = [[np.zeros((0, len(LOOK_CLASSES)), np.float32)] for _ in units]
@@ -72,11 +71,3 @@ def judged(
     unit = np.concatenate([np.full(len(u.calls), i) for i, u in enumerate(units)])
     called = scores >= np.array(thresholds)[:, None]
     return Judged(tumour, unit, scores, called)
-
-
-def call_of(probability: npt.NDArray[np.float32], threshold: float) -> str:
-    """Name the call, as scoring does."""
-    if float(probability[TUMOUR]) >= threshold:
-        return "tumour"
-    others = [i for i in range(len(LOOK_CLASSES)) if i != TUMOUR]
-    return LOOK_CLASSES[max(others, key=lambda i: float(probability[i]))]

@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 
 from dtcseg.errors import UsageError
-from dtcseg.network.model import LOOK_CLASSES
 from dtcseg.results.atomic import write_file, writing_to
 from dtcseg.results.text import one_line
 
@@ -188,11 +187,6 @@ def lock(work: Path, weights: WeightsInfo, fields: Sequence[FieldCrops]) -> str:
             "drawn again"
         )
     return sha256
-
-
-def tumour_of(fields: Sequence[FieldCrops]) -> int:
-    """Count the tumour cells among the candidates."""
-    return sum(int((field.calls == LOOK_CLASSES.index("tumour")).sum()) for field in fields)
 
 
 def _folder(work: Path, kind: Kind, weights: WeightsInfo) -> Path:

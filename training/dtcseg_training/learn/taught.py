@@ -15,7 +15,7 @@ from dtcseg.verdicts.attach import match
 from dtcseg.verdicts.cells import CellRef
 from dtcseg.verdicts.consensus import consensus
 from dtcseg.verdicts.replay import log_files, replay
-from dtcseg.verdicts.terms import NOT_AN_OBJECT
+from dtcseg.verdicts.terms import LIKE_TUMOUR, NOT_AN_OBJECT
 
 if TYPE_CHECKING:
     from dtcseg.cells import Call
@@ -153,7 +153,7 @@ def _cells(slide: ReviewSlide, said: Consensus, parts: set[str], left_out: list[
             unresolved += 1
         if cell.basis not in _SETTLED:
             continue
-        if control and cell.verdict in ("tumour", "probable"):
+        if control and cell.verdict in LIKE_TUMOUR:
             in_control += 1
             continue
         if cell.verdict == NOT_AN_OBJECT and (cell.added or cell.cell.id in parts):

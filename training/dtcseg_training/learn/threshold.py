@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import chi2
 
+from dtcseg.statistics import rate_per_million
 from dtcseg_training.figures import Share
 from dtcseg_training.learn.outcome import LabThreshold
 
@@ -59,19 +59,18 @@ def choose_threshold(
         best = next((t for t in order if wrong(t) + _WORTH <= wrong(default) and allowed(t)), default)
     found = Share(int((scores[tumour] >= best).sum()), int(tumour.sum()))
     false = Share(int((scores[~tumour] >= best).sum()), int((~tumour).sum()))
-    rate = false_per_million(false.count, cells)
+    rate = _false_per_million(false.count, cells)
     return LabThreshold(
         best, "lab" if enough else "default", found, false, cells, rate, _text(best, enough, found, rate)
     )
 
 
-def false_per_million(count: int, cells: int) -> tuple[float, float, float]:
-    """Rate per 10^6 cells with its exact 95 % interval (Garwood 1936); NaN where no cells were counted."""
+def _false_per_million(count: int, cells: int) -> tuple[float, float, float]:
+    """Rate with its exact 95 % interval; NaN where no cells were counted."""
     if not cells:
         return float("nan"), float("nan"), float("nan")
-    low = float(chi2.ppf(0.025, 2 * count)) / 2 if count else 0.0
-    high = float(chi2.ppf(0.975, 2 * count + 2)) / 2
-    return 1e6 * count / cells, 1e6 * low / cells, 1e6 * high / cells
+    rate = rate_per_million(count, cells)
+    return rate.per_million, rate.low, rate.high
 
 
 def _text(threshold: float, enough: bool, found: Share, rate: tuple[float, float, float]) -> str:

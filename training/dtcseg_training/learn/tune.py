@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,10 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dtcseg.network.model import LOOK_CLASSES, LOOK_PX
-from dtcseg_training.augment import Augment
-from dtcseg_training.fields import LOOK_MARGIN_PX
-from dtcseg_training.fit import look_loss
+from dtcseg.network.model import LOOK_CLASSES
+from dtcseg_training.fields import LOOK_INNER
+from dtcseg_training.fit import look_example, look_loss
 from dtcseg_training.learn.outcome import Curve
 from dtcseg_training.state import FitState
 
@@ -48,7 +46,6 @@ of 584 against 36), and the loss on a new laboratory's held-out cells had fallen
 _EVAL_BATCH = 16
 _WATCHED = 160
 """Simulated crops that the curve of a fit is drawn by; the mix is chosen by all."""
-_INNER = np.s_[:, :, LOOK_MARGIN_PX : LOOK_MARGIN_PX + LOOK_PX, LOOK_MARGIN_PX : LOOK_MARGIN_PX + LOOK_PX]
 
 
 @dataclass(frozen=True)
@@ -224,17 +221,7 @@ def _batch(
 
 
 def _example(pool: _Pool, index: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray, int, float]:
-    move = np.clip(np.round(rng.normal(0, 3, 2)), -LOOK_MARGIN_PX, LOOK_MARGIN_PX).astype(int)
-    top, left = LOOK_MARGIN_PX + move
-    window = np.s_[:, top : top + LOOK_PX, left : left + LOOK_PX]
-    crop, masks = pool.crops[index][window].astype(np.float32), pool.masks[index][window].astype(np.float32)
-    crop, masks = _augment()(np.ascontiguousarray(crop), np.ascontiguousarray(masks), rng)
-    return crop, masks, int(pool.calls[index]), float(pool.spreads[index])
-
-
-@cache
-def _augment() -> Augment:
-    return Augment()
+    return *look_example(pool, index, rng), float(pool.spreads[index])
 
 
 def _lab_pool(start: Look, slides: Sequence[SlideCrops]) -> _Pool:
@@ -270,9 +257,9 @@ def _drawn(start: Look, crops: npt.NDArray[np.float16], spreads: npt.NDArray[np.
     masks = np.zeros((len(crops), 2, *crops.shape[2:]), bool)
     with torch.inference_mode():
         for i in range(0, len(crops), _EVAL_BATCH):
-            part = torch.from_numpy(np.ascontiguousarray(crops[i : i + _EVAL_BATCH][_INNER], np.float32))
+            part = torch.from_numpy(np.ascontiguousarray(crops[i : i + _EVAL_BATCH][LOOK_INNER], np.float32))
             seen, _ = start(part, torch.from_numpy(spreads[i : i + _EVAL_BATCH]))
-            masks[i : i + _EVAL_BATCH][_INNER] = seen.numpy() > 0
+            masks[i : i + _EVAL_BATCH][LOOK_INNER] = seen.numpy() > 0
     return masks
 
 
@@ -302,7 +289,7 @@ def _call_loss(look: Look, pool: _Pool, device: str = "cpu", most: int | None = 
     with torch.inference_mode():
         for i in range(0, count, _EVAL_BATCH):
             part = np.s_[i : min(i + _EVAL_BATCH, count)]
-            crops = torch.from_numpy(np.ascontiguousarray(pool.crops[part][_INNER], np.float32)).to(device)
+            crops = torch.from_numpy(np.ascontiguousarray(pool.crops[part][LOOK_INNER], np.float32)).to(device)
             _, calls = look(crops, torch.from_numpy(pool.spreads[part]).to(device))
             truth = torch.from_numpy(pool.calls[part]).to(device)
             total += float(functional.cross_entropy(calls, truth, reduction="sum"))

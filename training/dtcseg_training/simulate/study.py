@@ -92,6 +92,12 @@ def draw_slide_spec(
     return replace(spec, counts=draw_counts(rng, spec, enriched=enriched))
 
 
+def draw_tumour(rng: np.random.Generator, spec: FieldSpec, factor: float) -> tuple[tuple[str, int], ...]:
+    """Draw how many tumour cells of each kind a slide holds, `factor` for each one of an ordinary positive slide."""
+    scale = COVERED * spec.area_mm2 * spec.density_per_mm2 * 1e-6 * factor
+    return tuple((kind, int(rng.poisson(scale * PER_MILLION[kind]))) for kind in TUMOUR)
+
+
 def draw_counts(rng: np.random.Generator, spec: FieldSpec, *, enriched: bool) -> tuple[tuple[str, int], ...]:
     """Draw how many special objects of each kind lie on a whole slide (`FieldSpec.counts`)."""
     covered = COVERED * spec.area_mm2
