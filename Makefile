@@ -14,6 +14,8 @@ PYTEST_ARGS ?=
 
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check
+# What is imported is compiled when it first is: all of it at once takes minutes, and most is never used.
+INSTALL := $(PIP) install --no-compile
 # A stamp is named after what was installed, so it falls when pyproject.toml or TORCH changes, and at nothing else.
 KEY := $(shell { cat pyproject.toml; echo '$(TORCH)'; } | cksum | cut -d ' ' -f 1)
 CORE := $(VENV)/.dtcseg-core-$(KEY)
@@ -44,7 +46,9 @@ demo: setup ## set everything up, score data_samples/, and hold the counts again
 	@echo "Report: $(CURDIR)/demo_results/report.html"
 
 test: setup-dev system ## set everything up; ruff, mypy and pytest with the GUI tests
-	@$(MAKE) --no-print-directory lint typecheck pytest pytest-pyqt
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory -j 2 typecheck pytest
+	@$(MAKE) --no-print-directory pytest-pyqt
 
 setup: $(CORE) ## make the environment and install dtcseg into it
 
@@ -92,15 +96,15 @@ $(RUN):
 	bash scripts/make_venv.sh "$(PYTHON)" "$(VENV)"
 
 $(PYQT)/.done: | $(RUN)
-	$(PIP) install --upgrade --target $(PYQT) "PyQt6>=6.7"
+	$(INSTALL) --upgrade --target $(PYQT) "PyQt6>=6.7"
 	@touch $@
 
 $(CORE): | $(RUN)
-	$(PIP) install "$(TORCH)" --editable .
+	$(INSTALL) "$(TORCH)" --editable .
 	@rm -f $(VENV)/.dtcseg-core-*
 	@touch $@
 
 $(DEV): | $(RUN)
-	$(PIP) install "$(TORCH)" --editable ".[dev]"
+	$(INSTALL) "$(TORCH)" --editable ".[dev]"
 	@rm -f $(VENV)/.dtcseg-*
 	@touch $(CORE) $@

@@ -7,7 +7,7 @@ from dtcseg_training.learn.gate import Judged, compare, decide, mcnemar
 from dtcseg_training.learn.meter import Meter
 from dtcseg_training.learn.suspicion import contradiction
 from dtcseg_training.learn.temperature import fit_temperature
-from dtcseg_training.learn.threshold import choose_threshold, false_per_million
+from dtcseg_training.learn.threshold import choose_threshold
 from dtcseg_training.learn.training_set import SlideCrops
 
 
@@ -124,10 +124,11 @@ def test_an_operating_point_is_changed_only_for_a_reason():
     assert "too few" in few.text
 
 
-def test_rates_have_exact_intervals():
-    rate, low, high = false_per_million(3, 2_000_000)
-    assert (rate, low, high) == (1.5, pytest.approx(0.309, abs=0.001), pytest.approx(4.384, abs=0.001))
-    assert np.isnan(false_per_million(0, 0)[0])
+def test_without_counted_cells_there_is_no_rate():
+    tumour = np.arange(60) < 30
+    found = choose_threshold([slide(0)], np.where(tumour, 0.9, 0.1), tumour, 0.5, lambda t: True)
+    assert np.isnan(found.false_per_million).all()
+    assert "per 10^6" not in found.text
 
 
 def test_swapped_words_are_seen():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from dtcseg_training.calibrate import calibrate
-from dtcseg_training.fields import LOOK_MARGIN_PX, ArraySlide, centres_of, make_lesson
+from dtcseg_training.fields import LOOK_MARGIN_PX, ArraySlide, centres_of, far_off, make_lesson
 from dtcseg_training.fit import FitSettings, centre_loss, fit_look, fit_screen, screen_example
 from dtcseg_training.lessons import load_lessons, make_lessons
 from dtcseg_training.mine import mine_lesson
@@ -205,14 +205,40 @@ def test_calibration_of_the_released_weights(lessons):
     assert found.figures["held_out_tumour_cells"] == sum((x.calls == 0).sum() for x in lessons)
 
 
-def test_mined_crops_are_candidates_with_their_truth(tmp_path):
+def blind_or_not(path, bias):
+    """Weights of a screen that has learned nothing and sees something everywhere or nowhere."""
     torch.manual_seed(0)
     screen = Screen()
-    torch.nn.init.constant_(screen.head.bias, 0.0)
-    path = tmp_path / "w.safetensors"
+    torch.nn.init.constant_(screen.head.bias, bias)
     save(path, screen, Look(), Card("test", ARCHITECTURE, 0.5, 0.3, 0.5, 1.0, 0.01))
-    lesson = mine_lesson(99, 2, str(path))
-    assert 0 < len(lesson.calls) <= 24
+    return str(path)
+
+
+def test_mined_crops_are_candidates_with_their_truth(tmp_path):
+    lesson = mine_lesson(99, 2, blind_or_not(tmp_path / "w.safetensors", 0.0))
+    tumour = lesson.calls == LOOK_CLASSES.index("tumour")
+    assert 0 < (~tumour).sum() <= 24
     assert lesson.crops.shape[0] == lesson.masks.shape[0] == len(lesson.calls)
     haematopoietic = lesson.calls == LOOK_CLASSES.index("haematopoietic")
     assert lesson.masks[haematopoietic, 0].any(axis=(1, 2)).all()
+
+
+def test_tumour_cells_that_the_screen_misses_are_learned_from_all_the_same(tmp_path, lessons):
+    some = next(i for i, lesson in enumerate(lessons) if len(lesson.tumour) > 0)
+    lesson = mine_lesson(99, some, blind_or_not(tmp_path / "w.safetensors", -20.0))
+    assert len(lesson.calls) == len(lesson.tumour)
+    assert (lesson.calls == LOOK_CLASSES.index("tumour")).all()
+    assert lesson.masks[:, 0].any(axis=(1, 2)).all()
+
+
+def test_far_off_laboratories_leave_what_is_drawn_otherwise():
+    rng = np.random.default_rng(5)
+    near = [draw_spec(rng, stain="dab") for _ in range(60)]
+    far = [far_off(rng, spec) for spec in near]
+    assert max(spec.staining.ck_od for spec in near) <= 1.4 < max(spec.staining.ck_od for spec in far)
+    assert min(spec.staining.ck_od for spec in far) < 0.25 <= min(spec.staining.ck_od for spec in near)
+    assert min(spec.camera.jpeg_quality or 100 for spec in far) < 40
+    for spec, moved in zip(near, far, strict=True):
+        for stain in ("hematoxylin", "chromogen"):
+            assert np.dot(getattr(spec.staining, stain), getattr(moved.staining, stain)) > np.cos(np.radians(25))
+        assert moved.counts == spec.counts

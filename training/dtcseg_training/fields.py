@@ -46,6 +46,12 @@ _FIELD_UM = 264
 _STICKY, _PLAIN = 0.2, 0.12
 """Shares of the fields whose every cell holds chromogen (slides that fail as a whole are such), and of fields whose
 cells have smooth nuclei and round contours, as in pictures of low contrast."""
+_FAR = 0.5
+"""Share of the fields of which some factors lie beyond `draw_spec`: weights that had never seen cells of more than 1 OD
+and crowded slides missed every third of them."""
+_FAR_FACTOR = 0.4
+_FAR_TURN = 0.06
+"""Standard deviation of the parts of a stain vector that is turned: 5 degrees across, beyond those drawn before."""
 _LEAST_SEEN_UM2 = 4.0
 """Less of a nucleus that the border cuts is nothing anybody would count."""
 _DIRTY = 5.0
@@ -246,7 +252,35 @@ def unusual(rng: np.random.Generator, spec: FieldSpec) -> FieldSpec:
             spread=float(rng.uniform(0.02, 0.12)),
         )
         spec = replace(spec, look=smooth)
-    return spec
+    return far_off(rng, spec) if rng.random() < _FAR else spec
+
+
+def far_off(rng: np.random.Generator, spec: FieldSpec) -> FieldSpec:
+    """Take some factors of a laboratory beyond what `draw_spec` draws: stain, its colours, crowding, blur and JPEG."""
+    chosen = rng.random(6) < _FAR_FACTOR
+    staining, optics, camera, density = spec.staining, spec.optics, spec.camera, spec.density_per_mm2
+    if chosen[0]:
+        staining = replace(staining, ck_od=_far_od(rng, (0.16, 0.25), (1.1, 2.2)))
+    if chosen[1]:
+        staining = replace(staining, nuclear_od=_far_od(rng, (0.13, 0.2), (1.1, 1.8)))
+    if chosen[2]:
+        staining = replace(
+            staining,
+            hematoxylin=_turned(staining.hematoxylin, _FAR_TURN, rng),
+            chromogen=_turned(staining.chromogen, _FAR_TURN, rng),
+        )
+    if chosen[3]:
+        density = float(rng.uniform(3500, 6500))
+    if chosen[4]:
+        optics = replace(optics, blur_um=float(rng.uniform(0.7, 1.3)))
+    if chosen[5]:
+        camera = replace(camera, jpeg_quality=int(rng.integers(28, 45)), jpeg_subsampling="420")
+    return replace(spec, staining=staining, optics=optics, camera=camera, density_per_mm2=density)
+
+
+def _far_od(rng: np.random.Generator, light: tuple[float, float], heavy: tuple[float, float]) -> float:
+    """Optical density of a light stain on one slide in four, else of a heavy one."""
+    return float(rng.uniform(*(light if rng.random() < 0.25 else heavy)))
 
 
 def field_lesson(

@@ -132,7 +132,7 @@ def look_loss(masks: Tensor, calls: Tensor, true_masks: Tensor, true_calls: Tens
 
     Shape
     -----
-    masks, true_masks : (N, 2, 128, 128); calls : (N, 4); true_calls : (N,) int64
+    masks, true_masks : (N, 2, 128, 128); calls : (N, 4); true_calls : (N,) int64, or (N, 4) probabilities
     """
     call = functional.cross_entropy(calls, true_calls, label_smoothing=0.02)
     pixel = functional.binary_cross_entropy_with_logits(masks, true_masks)

@@ -49,7 +49,7 @@ _NEAR_PX = 6.0
 def mine_lesson(
     seed: int, index: int, model: str, seen_as: Callable[[SlideProfile], SlideProfile] = as_it_is
 ) -> Lesson:
-    """Render a field and make a lesson whose crops are the screen's own candidates, with the truth of each.
+    """Render a field and make a lesson whose crops are the screen's own candidates, and the tumour cells it misses.
 
     Parameters
     ----------
@@ -71,6 +71,7 @@ def mine_lesson(
         truth = _truth_at(field, x, y)
         if truth is not None:
             wanted.append((x, y, *truth))
+    wanted += _missed(field, {label for _, _, label, _ in wanted})
     close = plan_grid(slide, field.mpp_um, LOOK_MPP_UM)
     crops, masks, calls, spreads = crops_of(field, slide, profile, close, wanted)
     return replace(lesson, crops=crops, masks=masks, calls=calls, spreads=spreads)
@@ -161,6 +162,15 @@ def _truth_at(field: Field, x: float, y: float) -> tuple[int, str] | None:
         if near > 0:
             return near, field.cells[near - 1].call or "haematopoietic"
     return 0, "artefact"
+
+
+def _missed(field: Field, found: set[int]) -> list[tuple[float, float, int, str]]:
+    """Tumour cells that are no candidate: a better screen will propose them."""
+    return [
+        (cell.x_px, cell.y_px, label, cell.call)
+        for label, cell in enumerate(field.cells, start=1)
+        if cell.call == "tumour" and label not in found
+    ]
 
 
 def _tumour_at(field: Field, x: float, y: float) -> int:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from dtcseg_training.learn.simulated import Kind
     from dtcseg_training.learn.tune import FitPlan, Tuned
 
-_RUN_VERSION = 1
+_RUN_VERSION = 2
 """Part of what names a run: raised when the same data would lead to other weights."""
 
 

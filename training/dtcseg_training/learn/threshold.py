@@ -79,10 +79,10 @@ def _text(threshold: float, enough: bool, found: Share, rate: tuple[float, float
         if enough
         else f"as before: fewer than {_FEWEST} held-out cells of one kind, too few to choose by"
     )
-    if not found.total and not np.isfinite(rate[0]):
-        return f"a score of {threshold:g} makes a tumour call ({how})"
-    false = f"{rate[0]:.1f} ({rate[1]:.1f} to {rate[2]:.1f}) false tumour calls per 10^6 cells"
-    return (
-        f"a score of {threshold:g} makes a tumour call ({how}); it finds {found} of the reviewed tumour cells, with "
-        f"{false} among the reviewed objects"
-    )
+    says = f"a score of {threshold:g} makes a tumour call ({how})"
+    if found.total:
+        says += f"; it finds {found} of the reviewed tumour cells"
+    if np.isfinite(rate[0]):
+        false = f"{rate[0]:.1f} ({rate[1]:.1f} to {rate[2]:.1f}) false tumour calls per 10^6 cells"
+        says += f"{',' if found.total else ';'} with {false} among the reviewed objects"
+    return says

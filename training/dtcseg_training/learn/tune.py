@@ -1,9 +1,10 @@
 """Fits the second look to a laboratory: its own crops and simulated ones in every batch, never far from the start.
 
 What keeps a few dozen verdicts from spoiling a network: the normalisation keeps its statistics, half of every batch is
-simulated, a penalty grows with the distance from the start (Li et al. 2018, arXiv 1802.01483, L2-SP), the average of
-the last steps counts, and of the way from the start to the fit only as much is taken as simulated crops that were not
-learned from allow (Wortsman et al. 2022, arXiv 2109.01903).
+simulated and asks for what the start says of it (Li and Hoiem 2016, arXiv 1606.09282), a penalty grows with the
+distance from the start (Li et al. 2018, arXiv 1802.01483, L2-SP), the average of the last steps counts, and of the way
+from the start to the fit only as much is taken as simulated crops that were not learned from allow (Wortsman et al.
+2022, arXiv 2109.01903).
 """
 
 from __future__ import annotations
@@ -68,6 +69,11 @@ class FitPlan:
     learning_rate: float
     seed: int
     device: str
+
+    @property
+    def own(self) -> int:
+        """Crops of the laboratory in each batch; they come first."""
+        return round(_BATCH * self.lab_share)
 
 
 def plan_for(cells: int, seed: int, device: str) -> FitPlan:
@@ -145,7 +151,7 @@ def tune(
     """
     torch.manual_seed(plan.seed)
     network = copy.deepcopy(start).to(plan.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    origin = [p.detach().clone() for p in network.parameters()]
+    origin = copy.deepcopy(network).eval()
     average = copy.deepcopy(network).eval()
     optimiser = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.learning_rate, total_steps=plan.steps, pct_start=0.2)
@@ -178,7 +184,7 @@ def _curves(state: FitState) -> tuple[Curve, ...]:
 
 def _step(
     network: Look,
-    origin: Sequence[Tensor],
+    origin: Look,
     optimiser: torch.optim.Optimizer,
     batch: tuple[FloatArray, FloatArray, npt.NDArray[np.int64], FloatArray],
     plan: FitPlan,
@@ -190,14 +196,30 @@ def _step(
             module.eval()
     torch.manual_seed(plan.seed * 1_000_003 + step)  # of the step alone, so that a fit can go on at any
     crops, masks, calls, spreads = (torch.from_numpy(part).to(plan.device) for part in batch)
-    got_masks, got_calls = network(crops.contiguous(memory_format=torch.channels_last), spreads)
-    loss = look_loss(got_masks, got_calls, masks, calls)
-    pull = torch.stack([((p - o) ** 2).sum() for p, o in zip(network.parameters(), origin, strict=True)]).sum()
+    crops = crops.contiguous(memory_format=torch.channels_last)
+    masks, wanted = _asked(origin, crops, masks, calls, spreads, plan.own)
+    got_masks, got_calls = network(crops, spreads)
+    loss = look_loss(got_masks, got_calls, masks, wanted)
+    apart = zip(network.parameters(), origin.parameters(), strict=True)
+    pull = torch.stack([((p - o.detach()) ** 2).sum() for p, o in apart]).sum()
     optimiser.zero_grad(set_to_none=True)
     (loss + _PULL * pull).backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(network.parameters(), _CLIP)
     optimiser.step()
     return float(loss.detach())
+
+
+def _asked(
+    origin: Look, crops: Tensor, masks: Tensor, calls: Tensor, spreads: Tensor, own: int
+) -> tuple[Tensor, Tensor]:
+    """Masks (N, 2, H, W) and calls (N, 4) to learn: of the first crops as told, of the others as the start says."""
+    wanted = functional.one_hot(calls, len(LOOK_CLASSES)).to(masks.dtype)
+    if own < len(crops):
+        with torch.no_grad():
+            said_masks, said_calls = origin(crops[own:], spreads[own:])
+        masks = torch.cat([masks[:own], said_masks.sigmoid()])
+        wanted = torch.cat([wanted[:own], said_calls.softmax(1)])
+    return masks, wanted
 
 
 def _follow(average: Look, network: Look, step: int) -> None:
@@ -212,9 +234,10 @@ def _batch(
 ) -> tuple[FloatArray, FloatArray, npt.NDArray[np.int64], FloatArray]:
     """Crops, masks, calls and spreads of one step, which follow from the seed and the step alone."""
     rng = np.random.default_rng([plan.seed, step])
-    mine = round(_BATCH * plan.lab_share)
     parts = [
-        _example(pool, int(i), rng) for pool, n in ((own, mine), (again, _BATCH - mine)) for i in pool.draw(n, rng)
+        _example(pool, int(i), rng)
+        for pool, n in ((own, plan.own), (again, _BATCH - plan.own))
+        for i in pool.draw(n, rng)
     ]
     crops, masks, calls, spreads = zip(*parts, strict=True)
     return np.stack(crops), np.stack(masks), np.array(calls, np.int64), np.array(spreads, np.float32)
