@@ -179,6 +179,7 @@ class OutcomePage(QWidget):
             layout.addWidget(widget)
         layout.addWidget(self.changed, 1)
         layout.addLayout(buttons)
+        layout.addWidget(plain_label("Research use only."))
 
     def show_outcome(self, outcome: LearnOutcome) -> None:
         """Show what came of it."""

@@ -6,9 +6,9 @@ from dtcseg_training.figures import Share
 from dtcseg_training.learn.gate import Judged, compare, decide, mcnemar
 from dtcseg_training.learn.meter import Meter
 from dtcseg_training.learn.suspicion import contradiction
-from dtcseg_training.learn.temperature import fit_temperature
 from dtcseg_training.learn.threshold import choose_threshold
 from dtcseg_training.learn.training_set import SlideCrops
+from dtcseg_training.temperature import fit_temperature
 
 
 def judged(before, after, tumour, units=10):
@@ -145,9 +145,10 @@ def test_temperature_is_that_of_the_greatest_likelihood():
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 3, (4000, 4))
     calls = np.array([rng.choice(4, p=np.exp(z) / np.exp(z).sum()) for z in logits])
-    sure = np.exp(logits * 2)
-    sure /= sure.sum(1, keepdims=True)
-    assert fit_temperature(sure.astype(np.float32), calls, 1.0) == pytest.approx(2.0, rel=0.08)
+    assert fit_temperature(2 * logits, calls) == pytest.approx(2.0, rel=0.08)
+    assert fit_temperature((logits + rng.normal(0, 9, (4000, 1))).astype(np.float32), calls) == pytest.approx(
+        1, rel=0.08
+    )
 
 
 def test_time_left_is_what_was_measured(monkeypatch):

@@ -15,6 +15,7 @@ from dtcseg.network.peaks import CANDIDATE_APART_PX, NUCLEUS_APART_PX, candidate
 from dtcseg.network.sides import look_from_all_sides, worth_all_sides
 from dtcseg.tiles import Tile
 from dtcseg_training.fields import LOOK_INNER
+from dtcseg_training.temperature import fit_temperature
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -214,21 +215,19 @@ def _calls(look: Look, lessons: Sequence[Lesson]) -> tuple[float, dict[str, obje
             got, want = masks.numpy()[:, 0] > 0.5, lesson.masks[start : start + 16][LOOK_INNER][:, 0]
             union = (got | want).sum((1, 2))
             overlap.append(np.where(union > 0, (got & want).sum((1, 2)) / np.maximum(union, 1), np.nan))
-    scores, truth = torch.cat(logits), torch.from_numpy(np.concatenate([x.calls for x in lessons]))
-    grid = np.exp(np.linspace(np.log(0.5), np.log(3), 60))
-    losses = [float(torch.nn.functional.cross_entropy(scores / t, truth)) for t in grid]
-    temperature = float(grid[int(np.argmin(losses))])
+    scores, truth = torch.cat(logits), np.concatenate([x.calls for x in lessons])
+    temperature = fit_temperature(scores.numpy(), truth)
     probability = (scores / temperature).softmax(1)[:, LOOK_CLASSES.index("tumour")].numpy()
-    is_tumour = truth.numpy() == LOOK_CLASSES.index("tumour")
+    is_tumour = truth == LOOK_CLASSES.index("tumour")
     called = probability >= _TUMOUR_THRESHOLD
     ious = np.concatenate(overlap)
     return (
-        round(temperature, 4),
+        temperature,
         {
             "call_f1_tumour": round(_f1(called, is_tumour), 4),
             "call_recall_tumour": round(_mean(called[is_tumour]), 4),
             "call_precision_tumour": round(_mean(is_tumour[called]), 4),
-            "call_accuracy": round(float((scores.argmax(1) == truth).float().mean()), 4),
+            "call_accuracy": round(float((scores.numpy().argmax(1) == truth).mean()), 4),
             "outline_iou_tumour": round(_mean(ious[is_tumour & np.isfinite(ious)]), 4),
             "held_out_tumour_cells": int(is_tumour.sum()),
         },

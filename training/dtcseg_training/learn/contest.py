@@ -18,8 +18,8 @@ from dtcseg.results.atomic import write_file, writing_to
 from dtcseg_training.learn.gate import compare, decide
 from dtcseg_training.learn.judge import judged, probabilities
 from dtcseg_training.learn.suspicion import contradiction, warnings_of
-from dtcseg_training.learn.temperature import fit_temperature
 from dtcseg_training.learn.threshold import choose_threshold
+from dtcseg_training.temperature import fit_temperature
 
 if TYPE_CHECKING:
     from dtcseg.network.model import Look
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from dtcseg_training.learn.outcome import Comparison, GateResult, LabThreshold
     from dtcseg_training.learn.simulated import FieldCrops
     from dtcseg_training.learn.training_set import SlideCrops
+
+_LEAST_PROBABILITY = 1e-12
 
 Found = list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]
 
@@ -125,8 +127,10 @@ def calibrated(
     """Write the challenger with the temperature that fits simulated crops which were not learned from."""
     draft = challenger.written()
     seen = np.concatenate(probabilities(draft, home, device, told))
-    truth = np.concatenate([field.calls for field in home])
-    return challenger.written(temperature=fit_temperature(seen, truth, draft.card.temperature))
+    if not len(seen):
+        return draft
+    logits = draft.card.temperature * np.log(np.maximum(seen.astype(np.float64), _LEAST_PROBABILITY))
+    return challenger.written(temperature=fit_temperature(logits, np.concatenate([field.calls for field in home])))
 
 
 def contest(
