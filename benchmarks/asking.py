@@ -83,7 +83,7 @@ def main() -> None:
     work: Path = options.work
     read = _candidates(work, "lab_train", 0, options.processes)
     judged = _candidates(work, "lab_test", 6, options.processes)
-    info = resolve("dtcseg-2")
+    info = resolve()
     sizes = Sizes()
     for kind, count in (("replay", sizes.replay), ("home", sizes.home)):
         draw_fields(
@@ -200,7 +200,7 @@ def _candidates(work: Path, name: str, first: int, processes: int) -> Candidates
     make_slides(work / name, "lab", 6, first=first, processes=processes)
     out = work / f"asking_{name}"
     if not (out / "report.html").exists():
-        score_jobs(*find_slides([work / name], stain=None, mpp_um=None), ScoreConfig(out=out, model="dtcseg-2"))
+        score_jobs(*find_slides([work / name], stain=None, mpp_um=None), ScoreConfig(out=out, model=""))
     opened = open_results(out)
     items, taught, weights = [], [], {}
     kinds: Counter[str] = Counter()

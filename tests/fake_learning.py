@@ -116,7 +116,7 @@ def outcome(out: Path, *, promoted: bool) -> LearnOutcome:
     challenger = out.parent / "dtcseg-learn" / "challenger.safetensors"
     challenger.parent.mkdir(parents=True, exist_ok=True)
     gate = "recall is higher and false calls are fewer" if promoted else "recall on the reference set is lower"
-    card = Card("ours", ARCHITECTURE, 0.4, 0.2, 0.5, 1, 0.01, parent=resolve("dtcseg-2").sha256, figures={"gate": gate})
+    card = Card("ours", ARCHITECTURE, 0.4, 0.2, 0.5, 1, 0.01, parent=resolve().sha256, figures={"gate": gate})
     sha256 = save(challenger, Screen(), Look(), card)
     if promoted:
         out.write_bytes(challenger.read_bytes())

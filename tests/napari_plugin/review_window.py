@@ -65,7 +65,7 @@ def make_results(root: Path, cells: int, name: str = "a", weights: Weights | Non
         )
         for k, (cx, cy) in enumerate(places)
     )
-    return _write(root / "results", name, path, candidates, side_px, weights or Weights("dtcseg-2", "0" * 64))
+    return _write(root / "results", name, path, candidates, side_px, weights or Weights("elsewhere", "0" * 64))
 
 
 def _write(out: Path, name: str, path: Path, candidates: tuple[Candidate, ...], side_px: int, weights: Weights) -> Path:

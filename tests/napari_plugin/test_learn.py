@@ -17,7 +17,7 @@ from dtcseg_napari._learn_words import left_text
 from dtcseg_napari._learning import LearningRun
 from dtcseg_training.learn import Curve
 
-from dtcseg.network.weights import resolve
+from dtcseg.network.weights import released_weights, resolve
 from dtcseg.verdicts import open_log, read_candidates
 
 from .review_window import Window, make_results
@@ -25,6 +25,7 @@ from .review_window import Window, make_results
 if TYPE_CHECKING:
     import napari
 
+RELEASED = released_weights()[0]
 MakeViewer = Callable[..., "napari.Viewer"]
 PATIENCE_S = 600.0
 """Another process starts and loads torch, which takes seconds, and minutes where all cores are busy."""
@@ -76,7 +77,7 @@ def learn(make_napari_viewer: MakeViewer, preferences: None, own: Path) -> Learn
 
 def test_weights_are_learned_taken_into_use_and_given_up(learn: Learn, own: Path, tmp_path: Path) -> None:
     dock, window = learn.dock, learn.window
-    assert "dtcseg-2 (released)" in dock.in_use.text()
+    assert f"{RELEASED} (released)" in dock.in_use.text()
     assert not dock.back.isEnabled()
     learn.choose(reviewed(tmp_path))
     assert "24 cells with a verdict (12 tumour, 12 other) on 1 slide of 1 patient" in dock.choose.about.text()
@@ -99,7 +100,7 @@ def test_weights_are_learned_taken_into_use_and_given_up(learn: Learn, own: Path
     first = dock.outcome.changed.item(0)
     assert first.text().startswith("-"), "what got worse is shown first"
     assert not first.icon().isNull()
-    assert resolve().name == "dtcseg-2", "nothing changes until a person says so"
+    assert resolve().name == RELEASED, "nothing changes until a person says so"
     dock.outcome.use.click()
     window.wait_for(lambda: bool(window.dialogs()), PATIENCE_S)
     assert "ours is in use" in window.dialog()
@@ -108,8 +109,8 @@ def test_weights_are_learned_taken_into_use_and_given_up(learn: Learn, own: Path
     assert dock.page is dock.choose
     dock.back.click()
     window.answer("Go back")
-    window.wait_for(lambda: "dtcseg-2" in dock.in_use.text(), PATIENCE_S)
-    assert resolve().name == "dtcseg-2"
+    window.wait_for(lambda: RELEASED in dock.in_use.text(), PATIENCE_S)
+    assert resolve().name == RELEASED
 
 
 def test_what_is_refused_cannot_be_used(learn: Learn, tmp_path: Path) -> None:
@@ -120,7 +121,7 @@ def test_what_is_refused_cannot_be_used(learn: Learn, tmp_path: Path) -> None:
     assert not dock.outcome.use.isVisible()
     dock.outcome.keep.click()
     assert dock.page is dock.choose
-    assert resolve().name == "dtcseg-2"
+    assert resolve().name == RELEASED
 
 
 def test_a_run_that_is_stopped_goes_on(learn: Learn, tmp_path: Path) -> None:
@@ -203,7 +204,7 @@ def test_weights_that_are_gone_are_told_and_given_up(learn: Learn, own: Path, tm
     assert "cannot be read" in again.in_use.text()
     again.back.click()
     window.answer("Go back")
-    window.wait_for(lambda: "dtcseg-2" in again.in_use.text(), PATIENCE_S)
+    window.wait_for(lambda: RELEASED in again.in_use.text(), PATIENCE_S)
 
 
 def test_curves_are_painted_inside_their_frame(make_napari_viewer: MakeViewer, preferences: None) -> None:

@@ -186,10 +186,10 @@ def test_weights_are_made_by_one_command(tmp_path, monkeypatch):
         screen_epochs=1,
         look_epochs=1,
         mined_epochs=1,
-        start="dtcseg-2",
+        start=resolve().name,
     )
     info = train(tmp_path / "new.safetensors", tmp_path / "work", plan)
-    assert info.card.parent == resolve("dtcseg-2").sha256
+    assert info.card.parent == resolve().sha256
     assert 0.01 <= info.card.candidate_threshold <= 0.4
     load(info)
     monkeypatch.setattr("dtcseg_training.train.fit_look", lambda *_, **__: pytest.fail("fitted again"))

@@ -39,7 +39,10 @@ def _own(rng: np.random.Generator, spec: FieldSpec) -> FieldSpec:
 
 
 def _shifted(rng: np.random.Generator, spec: FieldSpec) -> FieldSpec:
-    """Laboratories the training never draws: each factor leaves its range on two slides in three."""
+    """Laboratories that `draw_spec` never draws: each factor leaves its range on two slides in three.
+
+    Half of the training's fields leave these ranges too, in fewer factors (`fields.far_off`); none has these textures.
+    """
     far = rng.random(6) < 2 / 3
     staining, optics, camera = spec.staining, spec.optics, spec.camera
     if far[0]:
@@ -78,7 +81,7 @@ FAMILIES: dict[str, Callable[[np.random.Generator, FieldSpec], FieldSpec]] = {
     "shifted": _shifted,
     "mimics": _own,
 }
-"""Laboratories as in training with mimics as rare as they are; other laboratories; a mimic for every tumour cell."""
+"""Laboratories as `draw_spec` draws them with mimics as rare as they are; others; a mimic for every tumour cell."""
 
 
 def make_family(out: Path, family: str, *, slides: int = 40, cells: int | None = None, processes: int = 1) -> None:
