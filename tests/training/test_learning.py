@@ -93,13 +93,14 @@ def test_nuclei_that_the_border_cuts_have_their_centre_in_what_is_seen_of_them()
 
 
 def test_an_example_has_glass_around_the_field_and_asks_nothing_at_a_cut(lessons, monkeypatch):
-    planes, target = screen_example(lessons[1], None)
+    lesson = next(lesson for lesson in lessons if lesson.planes.shape[1:] == (264, 264))
+    planes, target = screen_example(lesson, None)
     assert planes.shape == target.shape == (3, 272, 272)
     assert not planes[:, :4].any()
     assert target.min() >= 0
     monkeypatch.setattr("dtcseg_training.fit._resized", lambda p, _: np.kron(p, np.ones((1, 2, 2), np.float32)))
     monkeypatch.setattr("dtcseg_training.fit._ZOOMED", 1.0)
-    told = [screen_example(lessons[1], np.random.default_rng(i))[1] for i in range(6)]
+    told = [screen_example(lesson, np.random.default_rng(i))[1] for i in range(6)]
     assert any((t < 0).any() for t in told)
     for t in told:
         assert (t[:, 10:-10, 10:-10] >= 0).all()
