@@ -1,11 +1,10 @@
 """The fast ways of scoring against the plain one, on one sample slide (`benchmarks/paths.py` takes many)."""
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import fake_scoring
 import pytest
+from benchmark_files import load_benchmark
 
 from dtcseg.network.cpu import FusedConvolution
 from dtcseg.network.weights import resolve
@@ -15,12 +14,7 @@ SAMPLE = Path(__file__).parents[1] / "data_samples" / "P05_baseline_if.ome.tif"
 
 @pytest.fixture(scope="module")
 def paths():
-    place = Path(__file__).parents[1] / "benchmarks" / "paths.py"
-    spec = importlib.util.spec_from_file_location("paths", place)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["paths"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return load_benchmark("paths")
 
 
 @pytest.mark.slow

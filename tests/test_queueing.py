@@ -1,21 +1,13 @@
 """The simulations behind the cost model give what can be worked out by hand."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from benchmark_files import load_benchmark
 
 
 @pytest.fixture(scope="module")
 def queueing():
-    place = Path(__file__).parents[1] / "benchmarks" / "queueing.py"
-    spec = importlib.util.spec_from_file_location("queueing", place)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["queueing"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return load_benchmark("queueing")
 
 
 @pytest.mark.parametrize(

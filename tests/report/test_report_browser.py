@@ -4,10 +4,9 @@ import csv
 import importlib.util
 import io
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
+from benchmark_files import load_benchmark
 
 from dtcseg.results.folder import refresh
 
@@ -42,13 +41,8 @@ HOSTILE = ("<img src=x onerror=alert(1)>", "=cmd|'/C calc'!A0", "</script><scrip
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """A results folder of 60 patients, four time points and four slides each, made without an image."""
-    path = Path(__file__).parents[2] / "benchmarks" / "report.py"
-    spec = importlib.util.spec_from_file_location("report_benchmark", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
     root = tmp_path_factory.mktemp("report") / "results"
-    module.make_cohort(root, 60, 4, 4)
+    load_benchmark("report").make_cohort(root, 60, 4, 4)
     assert refresh(root).warnings == ()
     return root
 

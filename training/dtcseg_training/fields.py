@@ -47,8 +47,7 @@ _STICKY, _PLAIN = 0.2, 0.12
 """Shares of the fields whose every cell holds chromogen (slides that fail as a whole are such), and of fields whose
 cells have smooth nuclei and round contours, as in pictures of low contrast."""
 _FAR = 0.5
-"""Share of the fields of which some factors lie beyond `draw_spec`: weights that had never seen cells of more than 1 OD
-and crowded slides missed every third of them."""
+"""Share of the fields of which some factors lie beyond `draw_spec`; docs/training.md says what it gained."""
 _FAR_FACTOR = 0.4
 _FAR_TURN = 0.06
 """Standard deviation of the parts of a stain vector that is turned: 5 degrees across, beyond those drawn before."""

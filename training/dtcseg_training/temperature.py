@@ -18,10 +18,10 @@ def fit_temperature(logits: npt.NDArray[np.floating], calls: npt.NDArray[np.int6
     calls : (N,) int64
         Their truth.
     """
-    rows = np.arange(len(calls))
+    rows, exact = np.arange(len(calls)), logits.astype(np.float64)
 
     def loss(temperature: float) -> float:
-        scaled = logits.astype(np.float64) / temperature
+        scaled = exact / temperature
         top = scaled.max(axis=1)
         return float((top + np.log(np.exp(scaled - top[:, None]).sum(axis=1)) - scaled[rows, calls]).mean())
 
