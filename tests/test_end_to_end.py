@@ -164,18 +164,35 @@ def test_usage_errors(tmp_path):
         assert not list((tmp_path / "r").glob("*/cells.csv")) if (tmp_path / "r").exists() else True
 
 
+STAINS = ("if", "dab", "aec")
+TABLES = ("cells.csv", "cells.geojson", "nuclei.parquet")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Three small slides, and what one process makes of them that nobody disturbs."""
+    folder = tmp_path_factory.mktemp("three")
+    (folder / "slides").mkdir()
+    for seed, stain in enumerate(STAINS):
+        make_slide(folder / "slides" / f"{stain}.ome.tif", seed=seed, side_px=1000, stain=stain)
+    process = run("score", folder / "slides", "--out", folder / "whole", "--workers", 1, "--device", "cpu")
+    assert process.returncode == 0, process.stderr
+    return folder
+
+
+def assert_same_tables(out, whole):
+    for stain in STAINS:
+        for file in TABLES:
+            assert (out / stain / file).read_bytes() == (whole / stain / file).read_bytes()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_stopped_in_the_middle_and_resumed(tmp_path, how):
+def test_stopped_in_the_middle_and_resumed(undisturbed, tmp_path, how):
     """Three slides; stopped when the first is there; the same command again gives what an undisturbed run gives."""
-    folder = tmp_path / "slides"
-    folder.mkdir()
-    for seed in range(3):
-        make_slide(folder / f"s{seed}.ome.tif", seed=seed, side_px=1000)
-    whole = run("score", folder, "--out", tmp_path / "whole", "--device", "cpu")
-    assert whole.returncode == 0, whole.stderr
+    command = ["score", str(undisturbed / "slides"), "--out", str(tmp_path / "part"), "--device", "cpu"]
     process = subprocess.Popen(
-        [*PROGRAM, "score", str(folder), "--out", str(tmp_path / "part"), "--device", "cpu"],
+        [*PROGRAM, *command],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -188,27 +205,16 @@ def test_stopped_in_the_middle_and_resumed(tmp_path, how):
     os.killpg(process.pid, how)
     status = process.wait(60)
     assert status == (130 if how == signal.SIGINT else -signal.SIGKILL)
-    assert len(list((tmp_path / "part").glob("*/slide.json"))) < 3
-    again = run("score", folder, "--out", tmp_path / "part", "--device", "cpu")
+    assert len(list((tmp_path / "part").glob("*/slide.json"))) < len(STAINS)
+    again = run(*command)
     assert again.returncode == 0, again.stderr
-    for file in ("cells.csv", "cells.geojson", "nuclei.parquet"):
-        for seed in range(3):
-            assert (tmp_path / "part" / f"s{seed}" / file).read_bytes() == (
-                tmp_path / "whole" / f"s{seed}" / file
-            ).read_bytes()
+    assert_same_tables(tmp_path / "part", undisturbed / "whole")
 
 
-def test_workers_and_fluorescence_agree_with_one_process(tmp_path):
-    folder = tmp_path / "slides"
-    folder.mkdir()
-    for seed, stain in enumerate(("if", "dab", "aec")):
-        make_slide(folder / f"{stain}.ome.tif", seed=seed, side_px=1000, stain=stain)
-    for name, workers in (("one", 1), ("two", 2)):
-        process = run("score", folder, "--out", tmp_path / name, "--workers", workers, "--device", "cpu")
-        assert process.returncode == 0, process.stderr
-    for stain in ("if", "dab", "aec"):
-        for file in ("cells.csv", "cells.geojson", "nuclei.parquet"):
-            assert (tmp_path / "one" / stain / file).read_bytes() == (tmp_path / "two" / stain / file).read_bytes()
+def test_two_processes_agree_with_one(undisturbed, tmp_path):
+    process = run("score", undisturbed / "slides", "--out", tmp_path / "two", "--workers", 2, "--device", "cpu")
+    assert process.returncode == 0, process.stderr
+    assert_same_tables(tmp_path / "two", undisturbed / "whole")
 
 
 def test_label_and_macro_images_never_reach_results(tmp_path, shared_data):

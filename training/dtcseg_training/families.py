@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -100,12 +101,15 @@ def make_family(out: Path, family: str, *, slides: int = 40, cells: int | None =
     """
     out.mkdir(parents=True, exist_ok=True)
     cells = cells or CELLS[family]
-    n = range(slides)
+    make = partial(_make, out, family, cells)
+    if processes == 1:
+        write_slides_csv(out / "slides.csv", map(make, range(slides)))
+        return
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        write_slides_csv(out / "slides.csv", pool.map(_make, [out] * slides, [family] * slides, n, [cells] * slides))
+        write_slides_csv(out / "slides.csv", pool.map(make, range(slides)))
 
 
-def _make(out: Path, family: str, index: int, cells: int) -> Entry:
+def _make(out: Path, family: str, cells: int, index: int) -> Entry:
     stain = STAINS[index % len(STAINS)]
     rng = np.random.default_rng([_SEED, list(FAMILIES).index(family), index])
     mpps, shares = _SHIFTED_MPP_UM if family == "shifted" else _MPP_UM

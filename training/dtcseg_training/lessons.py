@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+_FEW = 4
+"""So few are made here: another process takes seconds to start."""
 _UNUSED = {"screen": ("crops", "masks", "calls", "spreads"), "look": ("planes", "nuclei", "tumour", "other")}
 
 
@@ -38,6 +40,10 @@ def make_lessons(
     folder.mkdir(parents=True, exist_ok=True)
     missing = [i for i in range(count) if not _path(folder, seed, i).exists()]
     n = len(missing)
+    if processes == 1 or n <= _FEW:
+        for index in missing:
+            _make(folder, seed, index, make)
+        return
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         for _ in pool.map(_make, [folder] * n, [seed] * n, missing, [make] * n, chunksize=4):
             pass

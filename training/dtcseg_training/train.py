@@ -30,7 +30,7 @@ from dtcseg_training.real import TRAINABLE, shared_data
 from dtcseg_training.real_lessons import real_lesson
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from dtcseg_training.fields import Lesson
 
@@ -100,7 +100,7 @@ def train(out: Path, work: Path, plan: Plan) -> WeightsInfo:
     if plan.real:
         real = partial(real_lesson, folder=_real_folder(), seen_as=seen_as)
         make_lessons(work / "lessons", seed=SEEDS["real"], count=plan.real, processes=processes, make=real)
-    _beside(work, plan, (_fit_screen, _fit_first_look))
+    _beside(work, plan, {"screen.safetensors": _fit_screen, "look.safetensors": _fit_first_look})
     first = work / "first.safetensors"
     save(first, _load(work / "screen.safetensors")[0], _load(work / "look.safetensors")[1], _draft_card())
     for kind in ("mined_held_out", "mined"):
@@ -130,27 +130,28 @@ def _lessons(work: Path, plan: Plan, kind: str, network: Literal["screen", "look
     return load_lessons(_folder(work, kind), seed=SEEDS[kind], count=plan.count(kind), network=network)
 
 
-def _beside(work: Path, plan: Plan, fits: Sequence[Callable[[Path, Plan, int], None]]) -> None:
-    """Run fits side by side on a CPU (two single threads do more than two threads of one), else in turn."""
-    if plan.device != "cpu" or cores() < len(fits):
-        for fit in fits:
-            fit(work, plan, cores())
+def _beside(work: Path, plan: Plan, fits: dict[str, Callable[[Path, Plan, int], None]]) -> None:
+    """Run the fits whose files are missing: side by side on a CPU (two single threads do more than two of one)."""
+    beside = plan.device == "cpu" and cores() >= len(fits)
+    threads = cores() // len(fits) if beside else cores()  # the same after a stop, when only one is left
+    missing = [fit for name, fit in fits.items() if not (work / name).exists()]
+    if not beside or len(missing) < 2:
+        for fit in missing:
+            fit(work, plan, threads)
         return
-    with ProcessPoolExecutor(len(fits), mp_context=get_context("spawn")) as pool:
-        for future in [pool.submit(fit, work, plan, cores() // len(fits)) for fit in fits]:
+    with ProcessPoolExecutor(len(missing), mp_context=get_context("spawn")) as pool:
+        for future in [pool.submit(fit, work, plan, threads) for fit in missing]:
             future.result()
 
 
 def _fit_screen(work: Path, plan: Plan, threads: int) -> None:
-    out = work / "screen.safetensors"
-    if out.exists():
-        return
     _prepare(threads)
     lessons = _lessons(work, plan, "lessons", "screen") + _lessons(work, plan, "real", "screen")
     held_out = _lessons(work, plan, "held_out", "screen")
     settings = FitSettings(plan.screen_epochs, 16, 1.5e-3 if plan.start else 2e-3, device=plan.device)
     start = _load(plan.start)[0] if plan.start else None
-    save(out, fit_screen(lessons, held_out, settings, start, keep=work / "screen.state"), Look(), _draft_card())
+    screen = fit_screen(lessons, held_out, settings, start, keep=work / "screen.state")
+    save(work / "screen.safetensors", screen, Look(), _draft_card())
 
 
 def _real_folder() -> Path:
@@ -164,15 +165,13 @@ def _real_folder() -> Path:
 
 
 def _fit_first_look(work: Path, plan: Plan, threads: int) -> None:
-    out = work / "look.safetensors"
-    if out.exists():
-        return
     _prepare(threads)
     lessons = _lessons(work, plan, "lessons", "look") + _lessons(work, plan, "real", "look")
     held_out = _lessons(work, plan, "held_out", "look")
     settings = FitSettings(plan.look_epochs, 32, 1.2e-3 if plan.start else 1.5e-3, device=plan.device)
     start = _load(plan.start)[1] if plan.start else None
-    save(out, Screen(), fit_look(lessons, held_out, settings, start, keep=work / "look.state"), _draft_card())
+    look = fit_look(lessons, held_out, settings, start, keep=work / "look.state")
+    save(work / "look.safetensors", Screen(), look, _draft_card())
 
 
 def _fit_second_look(work: Path, plan: Plan) -> None:
