@@ -19,7 +19,7 @@ import numpy as np
 from dtcseg_training.simulate import read_truth
 from dtcseg_training.simulate.cytokeratin import HAEMATOPOIETIC, TUMOUR, UNINTERPRETABLE, UNSEEN_TEXTURES
 from dtcseg_training.simulate.slides import write_slide
-from dtcseg_training.simulate.spec import FieldSpec, draw_spec
+from dtcseg_training.simulate.spec import FieldSpec, draw_spec, turned_by
 from dtcseg_training.simulate.study import COVERED, PER_MILLION, Entry, write_slides_csv
 from dtcseg_training.simulate.truth import truth_paths
 
@@ -58,8 +58,8 @@ def lab_spec(rng: np.random.Generator) -> FieldSpec:
     shade = np.exp(rng.normal(0, 0.07, 4))
     staining = replace(
         spec.staining,
-        hematoxylin=_turned(own, spec.staining.hematoxylin),
-        chromogen=_turned(own, spec.staining.chromogen),
+        hematoxylin=turned_by(spec.staining.hematoxylin, own.normal(size=3), 8),
+        chromogen=turned_by(spec.staining.chromogen, own.normal(size=3), 8),
         nuclear_od=0.6 * float(shade[0]),
         ck_od=0.55 * float(shade[1]),
         cytoplasm_ck_od=0.16 * float(shade[2]),  # training: up to 0.12
@@ -77,16 +77,6 @@ def lab_spec(rng: np.random.Generator) -> FieldSpec:
         camera=camera,
         textures=UNSEEN_TEXTURES,
     )
-
-
-def _turned(rng: np.random.Generator, vector: tuple[float, float, float]) -> tuple[float, float, float]:
-    """Turn a stain vector by 8 degrees."""
-    unit = np.array(vector) / np.linalg.norm(vector)
-    across = np.cross(unit, rng.normal(size=3))
-    across /= np.linalg.norm(across)
-    moved = np.maximum(np.cos(np.radians(8)) * unit + np.sin(np.radians(8)) * across, 0.02)
-    r, g, b = (float(v) for v in moved / np.linalg.norm(moved))
-    return r, g, b
 
 
 def make_slides(folder: Path, kind: str, count: int, *, first: int = 0, processes: int = 1) -> None:

@@ -19,7 +19,7 @@ from dtcseg.cells import STAINS
 from dtcseg.parallel import cores
 from dtcseg_training.simulate.cytokeratin import TUMOUR, UNSEEN_TEXTURES
 from dtcseg_training.simulate.slides import write_slide
-from dtcseg_training.simulate.spec import FieldSpec, Vector, draw_spec
+from dtcseg_training.simulate.spec import FieldSpec, Vector, draw_spec, turned_by
 from dtcseg_training.simulate.study import COVERED, Entry, draw_counts, draw_tumour, write_slides_csv
 from dtcseg_training.simulate.truth import truth_paths
 
@@ -68,13 +68,7 @@ def _shifted(rng: np.random.Generator, spec: FieldSpec) -> FieldSpec:
 
 def _away(rng: np.random.Generator, vector: Vector) -> Vector:
     """Turn a stain vector by 7 to 9 degrees; the training turns by 4 to 5 (one standard deviation)."""
-    unit = np.array(vector) / np.linalg.norm(vector)
-    across = np.cross(unit, rng.normal(size=3))
-    across /= np.linalg.norm(across)
-    angle = np.radians(rng.uniform(7, 9))
-    moved = np.maximum(np.cos(angle) * unit + np.sin(angle) * across, 0.02)
-    r, g, b = (float(v) for v in moved / np.linalg.norm(moved))
-    return r, g, b
+    return turned_by(vector, rng.normal(size=3), rng.uniform(7, 9))
 
 
 FAMILIES: dict[str, Callable[[np.random.Generator, FieldSpec], FieldSpec]] = {

@@ -26,6 +26,7 @@ from dtcseg.stain.brightfield import (
 from dtcseg.stain.fluorescence import FluorescenceProfile, estimate_fluorescence
 from dtcseg.working import WorkingGrid, box_mean, plan_grid
 from dtcseg_training.simulate import Field, draw_spec, render_field
+from dtcseg_training.simulate.spec import jittered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -178,8 +179,8 @@ def draw_profile(
         stain=profile.stain,
         stain_source="image",
         white=white,
-        hematoxylin=_turned(profile.hematoxylin if rng.random() < 0.97 else HEMATOXYLIN, error, rng),
-        chromogen=_turned(profile.chromogen if rng.random() < 0.9 else start, chromogen_error, rng),
+        hematoxylin=jittered(rng, profile.hematoxylin if rng.random() < 0.97 else HEMATOXYLIN, error),
+        chromogen=jittered(rng, profile.chromogen if rng.random() < 0.9 else start, chromogen_error),
         nuclear_scale=profile.nuclear_scale * float(np.exp(rng.normal(0, 0.12))),
         estimated=False,
         ck_background=max(profile.ck_background + float(rng.normal(0, error)), 0.0),
@@ -201,13 +202,6 @@ def _fluorescence_profile(sample: PixelArray, rng: np.random.Generator) -> Fluor
         ),
         ck_spread=profile.ck_spread * float(jitter[1] * np.exp(rng.normal(0, _SPREAD_ERROR))),
     )
-
-
-def _turned(vector: Vector, error: float, rng: np.random.Generator) -> Vector:
-    """Turn a unit vector a little: `error` is the standard deviation of each of its parts."""
-    moved = np.clip(np.asarray(vector) + rng.normal(0, error, 3), 0.02, None)
-    r, g, b = (float(v) for v in moved / np.linalg.norm(moved))
-    return r, g, b
 
 
 def as_it_is(profile: SlideProfile) -> SlideProfile:
@@ -265,8 +259,8 @@ def far_off(rng: np.random.Generator, spec: FieldSpec) -> FieldSpec:
     if chosen[2]:
         staining = replace(
             staining,
-            hematoxylin=_turned(staining.hematoxylin, _FAR_TURN, rng),
-            chromogen=_turned(staining.chromogen, _FAR_TURN, rng),
+            hematoxylin=jittered(rng, staining.hematoxylin, _FAR_TURN),
+            chromogen=jittered(rng, staining.chromogen, _FAR_TURN),
         )
     if chosen[3]:
         density = float(rng.uniform(3500, 6500))

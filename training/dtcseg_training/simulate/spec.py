@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from dtcseg.cells import STAINS, Stain
 from dtcseg_training.simulate.cytokeratin import HAEMATOPOIETIC, TUMOUR, UNINTERPRETABLE
@@ -19,6 +20,7 @@ CHROMOGENS: dict[str, Vector] = {
     "aec": (0.27, 0.68, 0.68),
     "dab": (0.27, 0.57, 0.78),
 }
+_LEAST_PART = 0.02  # no stain is clear in any colour
 # Share of nucleated cells after a density gradient; haematology textbooks, mononuclear cells enriched.
 COMPOSITION: dict[str, float] = {
     "lymphocyte": 0.30,
@@ -264,10 +266,23 @@ def draw_spec(
 
 def _turned(rng: np.random.Generator, vector: Vector, degrees: float) -> Vector:
     """Turn a stain vector by a few degrees and keep it a unit vector without negative parts."""
+    return jittered(rng, np.array(vector) / np.linalg.norm(vector), np.tan(np.radians(degrees)) / np.sqrt(2))
+
+
+def jittered(rng: np.random.Generator, vector: npt.ArrayLike, error: float) -> Vector:
+    """Turn a unit vector a little: `error` is the standard deviation of each of its parts; none gets negative."""
+    moved = np.maximum(np.asarray(vector) + rng.normal(0, error, 3), _LEAST_PART)
+    return _triple(moved / np.linalg.norm(moved))
+
+
+def turned_by(vector: Vector, aside: npt.NDArray[np.float64], degrees: float) -> Vector:
+    """Turn a stain vector by so many degrees, at a right angle to `aside` (3,); none of its parts gets negative."""
     unit = np.array(vector) / np.linalg.norm(vector)
-    moved = np.maximum(unit + rng.normal(0, np.tan(np.radians(degrees)) / np.sqrt(2), 3), 0.02)
-    moved /= np.linalg.norm(moved)
-    return float(moved[0]), float(moved[1]), float(moved[2])
+    across = np.cross(unit, aside)
+    across /= np.linalg.norm(across)
+    angle = np.radians(degrees)
+    moved = np.maximum(np.cos(angle) * unit + np.sin(angle) * across, _LEAST_PART)
+    return _triple(moved / np.linalg.norm(moved))
 
 
 def _triple(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Vector:
