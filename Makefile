@@ -24,8 +24,9 @@ LOWEST := .venv-lowest
 # PyQt6 is GPL: the plugin is tested with it, and nothing here depends on it. So it has a folder of its own.
 PYQT := $(VENV)/pyqt6
 
-# Test files go side by side; a process takes about 1 GB, so there are never more than four.
-BESIDE := -n logical --maxprocesses 4 --dist loadfile
+# Test files go side by side: one more than there are cores, since many tests wait for other processes; a process takes
+# about 1 GB, so there are never more than four.
+BESIDE := -n $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? cores + 1 : 4))) --dist loadfile
 
 ifeq ($(shell uname -s),Linux)
 # A display of its own with Mesa's software OpenGL: the same on every machine, and no window in the user's way.

@@ -40,6 +40,7 @@ _START_S = 300.0
 _IDLE_S = 600.0
 """A process that waits longer than this for its next slide ends, so that none is left when a batch died far away."""
 _LATER: Again = "later"
+_TRIM = "MALLOC_TRIM_THRESHOLD_"
 _starting = threading.Lock()
 
 
@@ -173,7 +174,7 @@ class ScoringProcess:
         process = context.Process(
             target=_work, args=(theirs, self.order, self._threads, self._place), daemon=True, name="dtcseg"
         )
-        with _starting, _interrupts_held():
+        with _starting, _interrupts_held(), _own_memory_settings():
             if multiprocessing.current_process().daemon:  # a Dask worker is one, and a daemon may not have children
                 multiprocessing.current_process().daemon = False
             process.start()
@@ -264,6 +265,20 @@ def _interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _own_memory_settings() -> Iterator[None]:
+    """Let a new process keep what it frees for its next tile.
+
+    Dask's nannies tell glibc to hand memory back at once, and processes inherit that: a slide took a quarter longer.
+    """
+    told = os.environ.pop(_TRIM, None)
+    try:
+        yield
+    finally:
+        if told is not None:
+            os.environ[_TRIM] = told
 
 
 def _work(pipe: Connection, order: Order, threads: int, place: int) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import stdtrit
 
 from dtcseg.quality import BLOCK_PX, Code
 
@@ -94,7 +94,7 @@ def estimate_total(counts: npt.NDArray[np.int64], areas_mm2: FloatArray, drawn: 
     rest = y - ratio * area
     variance = fields**2 * (1 - number / fields) * (rest @ rest) / (number - 1) / number
     variance *= (areas_mm2.sum() / fields / area.mean()) ** 2
-    return Estimate(total, float(stats.t.ppf(0.975, number - 1) * np.sqrt(variance)))
+    return Estimate(total, float(stdtrit(number - 1, 0.975) * np.sqrt(variance)))
 
 
 def blocks_of(fields: BoolArray, shape: tuple[int, ...]) -> BoolArray:

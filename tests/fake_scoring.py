@@ -135,5 +135,9 @@ def score_and_count(job: SlideJob, config, on_progress) -> SlideScore:
     return score(job, config, on_progress)
 
 
+def memory_settings(job: SlideJob, config, on_progress) -> SlideScore:
+    raise UnreadableSlide(job.files[0], f"memory {os.environ.get('MALLOC_TRIM_THRESHOLD_', 'as usual')}")
+
+
 def slide_error(path: Path) -> SlideError:
     return UnreadableSlide(path, "bad")

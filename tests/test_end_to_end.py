@@ -14,6 +14,8 @@ import pytest
 import tifffile
 from dtcseg_training.simulate import draw_slide_spec, write_slide
 
+from dtcseg.cli import main
+
 pytestmark = pytest.mark.slow
 PROGRAM = [sys.executable, "-m", "dtcseg.cli"]
 
@@ -145,12 +147,16 @@ def test_again_does_only_what_is_missing(scored, mixed):
     assert time.monotonic() - start < 60
 
 
-def test_usage_errors(tmp_path):
+def test_usage_errors(tmp_path, monkeypatch, capsys):
+    """One line and exit status 2, in a process of its own or here."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("x")
     slide = make_slide(tmp_path / "s.ome.tif", side_px=600)
+    nowhere = ["score", tmp_path / "nowhere", "--out", tmp_path / "r"]
+    process = run(*nowhere)
+    told = [(process.returncode, process.stderr)]
     for arguments in (
-        ["score", tmp_path / "nowhere", "--out", tmp_path / "r"],
+        nowhere,
         ["score", tmp_path / "empty", "--out", tmp_path / "r"],
         ["score", slide, "--out", tmp_path / "file"],
         ["score", slide, "--out", tmp_path / "r", "--stain", "purple"],
@@ -158,10 +164,15 @@ def test_usage_errors(tmp_path):
         ["score", slide, "--out", tmp_path / "r", "--model", "nosuch"],
         ["score", slide],
     ):
-        process = run(*arguments)
-        assert process.returncode == 2, (arguments, process.stderr)
-        assert len(process.stderr.strip().splitlines()) == 1, process.stderr
-        assert not list((tmp_path / "r").glob("*/cells.csv")) if (tmp_path / "r").exists() else True
+        monkeypatch.setattr("sys.argv", ["dtcseg", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told.append((ended.value.code, capsys.readouterr().err))
+        assert not list(tmp_path.glob("r/*/cells.csv"))
+    for status, error in told:
+        assert status == 2, error
+        assert len(error.strip().splitlines()) == 1, error
+    assert told[0] == told[1]
 
 
 STAINS = ("if", "dab", "aec")

@@ -4,13 +4,15 @@ import os
 import threading
 import time
 
+import fake_scoring
 import psutil
 import pytest
 from batch_helpers import content, log, score, table, wait_for
 
 from dtcseg import batch, isolation, tries
+from dtcseg.config import ScoreConfig
 from dtcseg.errors import UsageError
-from dtcseg.isolation import Order, Outcome, own_device
+from dtcseg.isolation import Order, Outcome, ScoringProcess, own_device
 from dtcseg.results.atomic import OutputError
 from dtcseg.results.lock import FolderLock
 from dtcseg.runlog import RunLog
@@ -253,6 +255,16 @@ def batch_config(tmp_path):
     from dtcseg.config import ScoreConfig
 
     return ScoreConfig(out=tmp_path)
+
+
+def test_a_process_keeps_what_it_frees_though_dask_told_its_own_not_to(tmp_path, slides, monkeypatch):
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")
+    process = ScoringProcess(Order(ScoreConfig(out=tmp_path), fake_scoring.memory_settings), 1, 0)
+    try:
+        assert process.score(slides("a")[0]).reason == "memory as usual"
+    finally:
+        process.end()
+    assert os.environ["MALLOC_TRIM_THRESHOLD_"] == "65536"
 
 
 def test_limit_must_be_some_time(tmp_path, slides):

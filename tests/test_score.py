@@ -72,9 +72,7 @@ def test_candidates_are_sorted_and_outlined(reference):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tile_px", [512, 2048])
-@pytest.mark.parametrize("batch", [1, 8])
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("tile_px", "batch", "workers"), [(512, 1, 2), (512, 8, 1), (2048, 1, 1), (2048, 8, 2)])
 def test_the_cut_does_not_matter(slide, reference, tile_px, batch, workers, tmp_path):
     config = ScoreConfig(out=tmp_path, tile_px=tile_px, batch=batch, workers=workers)
     assert_same(score_slide(job(slide[0]), config), reference)

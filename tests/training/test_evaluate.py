@@ -1,6 +1,7 @@
 """Evaluation: pairing with the truth, figures with known answers, and the command on a real slide file."""
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -166,10 +167,9 @@ def test_focus_is_measured_around_a_place(stain):
 
 
 def test_a_slide_file_is_evaluated(tmp_path, monkeypatch):
-    simulate(tmp_path, slides=1, stain="new_fuchsin", seed=3, mpp_um=0.5, width_mm=1.2, enriched=True)
-    with pytest.raises(UsageError, match="no slide here has its truth"):
-        evaluate("", [next(tmp_path.glob("*.tif")).rename(tmp_path / "other.ome.tif")])
     simulate(tmp_path / "b", slides=1, stain="new_fuchsin", seed=3, mpp_um=0.5, width_mm=1.2, enriched=True)
+    with pytest.raises(UsageError, match="no slide here has its truth"):
+        evaluate("", [shutil.copy(next((tmp_path / "b").glob("*.tif")), tmp_path / "other.ome.tif")])
     told = []
     results = evaluate("", [tmp_path / "b"], device="cpu", on_slide=told.append)
     assert told == results
