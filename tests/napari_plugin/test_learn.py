@@ -150,20 +150,19 @@ def test_learning_ends_with_the_window(learn: Learn, tmp_path: Path) -> None:
     assert child.exitcode == 0
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
+def test_what_goes_wrong_is_said(learn: Learn, tmp_path: Path) -> None:
+    for name, said in (
         ("empty", "there is no verdict to learn from"),
         ("bug", "a fault of the program (ZeroDivisionError: a fault"),
         ("crash", "ended by itself (exit status 3)"),
-    ],
-)
-def test_what_goes_wrong_is_said(learn: Learn, tmp_path: Path, name: str, said: str) -> None:
-    learn.choose(reviewed(tmp_path, name))
-    learn.dock.choose.start.click()
-    learn.window.wait_for(lambda: bool(learn.window.dialogs()), PATIENCE_S)
-    assert said in learn.window.dialog()
-    assert learn.dock.page is learn.dock.choose
+    ):
+        learn.choose(reviewed(tmp_path, name))
+        learn.dock.choose.start.click()
+        learn.window.wait_for(lambda: bool(learn.window.dialogs()), PATIENCE_S)
+        assert said in learn.window.dialog()
+        assert learn.dock.page is learn.dock.choose
+        learn.dock.choose.folders.setCurrentRow(0)
+        learn.dock.choose.remove.click()
 
 
 def test_too_few_verdicts_and_other_folders_are_told_at_once(learn: Learn, tmp_path: Path) -> None:
