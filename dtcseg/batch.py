@@ -16,6 +16,7 @@ from dtcseg import __version__
 from dtcseg.arrivals import LOOK_EVERY_S, REFUSED_S, Arrivals, Given
 from dtcseg.errors import SlideError, UsageError
 from dtcseg.isolation import Order, Outcome, Scorer
+from dtcseg.memory import give_back
 from dtcseg.news import News
 from dtcseg.progress import Reporter
 from dtcseg.results.atomic import DiskFull, OutputError
@@ -400,6 +401,7 @@ class _Run:
         start = time.monotonic()
         if last or start >= self.summary_due_s:
             self._patiently(lambda: self.folder.write_summaries(self._info(last), last=last))
+            give_back()  # the page of 800 slides is 25 MB, and takes three times that to make
             end = time.monotonic()
             self.summary_due_s = end + (end - start) / _SUMMARY_SHARE
 
