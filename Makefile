@@ -26,9 +26,9 @@ PYQT := $(VENV)/pyqt6
 # What takes long there and shows no widget that the others do not.
 NOT_AGAIN := two_hundred or thousands or network or killed or goes_on or goes_wrong or refused_cannot or ends_with or are_gone
 
-# Test files go side by side: one more than there are cores, since many tests wait for other processes; a process takes
-# about 1 GB, so there are never more than four.
-BESIDE := -n $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? cores + 1 : 4))) --dist loadfile
+# Test files go side by side; a process takes about 1 GB, so there are never more than four. The windows of one display
+# take each other's focus, so with PyQt6, where there is nothing but windows, tests go one after the other.
+BESIDE := -n logical --maxprocesses 4 --dist loadfile
 
 ifeq ($(shell uname -s),Linux)
 # A display of its own with Mesa's software OpenGL: the same on every machine, and no window in the user's way.
@@ -75,7 +75,7 @@ pytest: $(DEV) ## the tests alone
 	$(DISPLAYED) $(RUN) -m pytest $(BESIDE) $(PYTEST_ARGS)
 
 pytest-pyqt: $(DEV) $(PYQT)/.done ## the plugin's tests with PyQt6 in the place of PySide6
-	PYTHONPATH=$(abspath $(PYQT)) QT_API=pyqt6 PYTEST_QT_API=pyqt6 $(DISPLAYED) $(RUN) -m pytest $(BESIDE) tests/napari_plugin \
+	PYTHONPATH=$(abspath $(PYQT)) QT_API=pyqt6 PYTEST_QT_API=pyqt6 $(DISPLAYED) $(RUN) -m pytest tests/napari_plugin \
 		-k "not ($(NOT_AGAIN))" $(PYTEST_ARGS)
 
 test-lowest: ## the tests without a window on the oldest libraries pyproject.toml allows (Python 3.11)
