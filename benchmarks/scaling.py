@@ -26,9 +26,9 @@ from pathlib import Path
 
 import numpy as np
 from dtcseg_training.simulate import draw_slide_spec, write_slide
+from throughput import REPEAT_PX
 
 PROGRAM = str(Path(sys.executable).with_name("dtcseg"))
-REPEAT_PX = 4096
 CASES = ("(a) here, 1 process", "(b) here, 2 processes", "(c) Dask, 1 worker", "(d) Dask, 2 workers")
 
 

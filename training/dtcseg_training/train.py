@@ -134,24 +134,25 @@ def _beside(work: Path, plan: Plan, fits: dict[str, Callable[[Path, Plan, int], 
     """Run the fits whose files are missing: side by side on a CPU (two single threads do more than two of one)."""
     beside = plan.device == "cpu" and cores() >= len(fits)
     threads = cores() // len(fits) if beside else cores()  # the same after a stop, when only one is left
-    missing = [fit for name, fit in fits.items() if not (work / name).exists()]
+    missing = {work / name: fit for name, fit in fits.items() if not (work / name).exists()}
     if not beside or len(missing) < 2:
-        for fit in missing:
-            fit(work, plan, threads)
+        for out, fit in missing.items():
+            fit(out, plan, threads)
         return
     with ProcessPoolExecutor(len(missing), mp_context=get_context("spawn")) as pool:
-        for future in [pool.submit(fit, work, plan, threads) for fit in missing]:
+        for future in [pool.submit(fit, out, plan, threads) for out, fit in missing.items()]:
             future.result()
 
 
-def _fit_screen(work: Path, plan: Plan, threads: int) -> None:
+def _fit_screen(out: Path, plan: Plan, threads: int) -> None:
     _prepare(threads)
+    work = out.parent
     lessons = _lessons(work, plan, "lessons", "screen") + _lessons(work, plan, "real", "screen")
     held_out = _lessons(work, plan, "held_out", "screen")
     settings = FitSettings(plan.screen_epochs, 16, 1.5e-3 if plan.start else 2e-3, device=plan.device)
     start = _load(plan.start)[0] if plan.start else None
     screen = fit_screen(lessons, held_out, settings, start, keep=work / "screen.state")
-    save(work / "screen.safetensors", screen, Look(), _draft_card())
+    save(out, screen, Look(), _draft_card())
 
 
 def _real_folder() -> Path:
@@ -164,14 +165,15 @@ def _real_folder() -> Path:
     return folder
 
 
-def _fit_first_look(work: Path, plan: Plan, threads: int) -> None:
+def _fit_first_look(out: Path, plan: Plan, threads: int) -> None:
     _prepare(threads)
+    work = out.parent
     lessons = _lessons(work, plan, "lessons", "look") + _lessons(work, plan, "real", "look")
     held_out = _lessons(work, plan, "held_out", "look")
     settings = FitSettings(plan.look_epochs, 32, 1.2e-3 if plan.start else 1.5e-3, device=plan.device)
     start = _load(plan.start)[1] if plan.start else None
     look = fit_look(lessons, held_out, settings, start, keep=work / "look.state")
-    save(work / "look.safetensors", Screen(), look, _draft_card())
+    save(out, Screen(), look, _draft_card())
 
 
 def _fit_second_look(work: Path, plan: Plan) -> None:
