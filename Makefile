@@ -26,14 +26,12 @@ PYQT := $(VENV)/pyqt6
 # What takes long there and shows no widget that the others do not.
 NOT_AGAIN := two_hundred or thousands or network or killed or goes_on or goes_wrong or refused_cannot or ends_with or are_gone
 
-# Test files go side by side; a process takes about 1 GB, so there are never more than four. The windows of one display
-# take each other's focus, so with PyQt6, where there is nothing but windows, tests go one after the other.
+# Test files go side by side; a process takes about 1 GB, so there are never more than four.
 BESIDE := -n logical --maxprocesses 4 --dist loadfile
 
 ifeq ($(shell uname -s),Linux)
-# A display of its own with Mesa's software OpenGL: the same on every machine, and no window in the user's way.
-DISPLAYED := env -u WAYLAND_DISPLAY QT_QPA_PLATFORM=xcb LIBGL_ALWAYS_SOFTWARE=1 \
-	xvfb-run --auto-servernum --server-args="-screen 0 1600x1200x24"
+# Displays of its own (pytest-xvfb) with Mesa's software OpenGL: the same on every machine, no window in the user's way.
+DISPLAYED := env -u WAYLAND_DISPLAY QT_QPA_PLATFORM=xcb LIBGL_ALWAYS_SOFTWARE=1
 endif
 
 .DELETE_ON_ERROR:
@@ -76,13 +74,13 @@ pytest: $(DEV) ## the tests alone
 
 pytest-pyqt: $(DEV) $(PYQT)/.done ## the plugin's tests with PyQt6 in the place of PySide6
 	PYTHONPATH=$(abspath $(PYQT)) QT_API=pyqt6 PYTEST_QT_API=pyqt6 $(DISPLAYED) $(RUN) -m pytest tests/napari_plugin \
-		-k "not ($(NOT_AGAIN))" $(PYTEST_ARGS)
+		$(BESIDE) -k "not ($(NOT_AGAIN))" $(PYTEST_ARGS)
 
 test-lowest: ## the tests without a window on the oldest libraries pyproject.toml allows (Python 3.11)
 	test -x $(LOWEST)/bin/python || bash scripts/make_venv.sh python3.11 $(LOWEST)
 	$(LOWEST)/bin/python scripts/lowest.py pyproject.toml > $(LOWEST)/constraints.txt
 	$(LOWEST)/bin/python -m pip --disable-pip-version-check install --constraint $(LOWEST)/constraints.txt \
-		--editable ".[cluster,export]" pytest hypothesis psutil czifile ome-zarr pycocotools
+		--editable ".[cluster,export]" pytest pytest-xvfb hypothesis psutil czifile ome-zarr pycocotools
 	$(LOWEST)/bin/python -m pytest -o filterwarnings= --ignore tests/napari_plugin --ignore tests/test_packaging.py $(PYTEST_ARGS)
 
 wheel: $(DEV) ## build the wheel into dist/

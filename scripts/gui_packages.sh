@@ -32,7 +32,6 @@ for pair in $libraries; do
   grep -qF "${pair%%:*} " <<<"$known" || missing+=("${pair#*:}")
 done
 command -v Xvfb >/dev/null || missing+=(xvfb)
-command -v xauth >/dev/null || missing+=(xauth)
 compgen -G "/usr/lib*/dri/swrast_dri.so" >/dev/null || compgen -G "/usr/lib/*/dri/swrast_dri.so" >/dev/null \
   || missing+=(libgl1-mesa-dri)
 if [ "${#missing[@]}" -gt 0 ]; then
