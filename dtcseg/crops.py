@@ -101,7 +101,7 @@ def draw_place(
 
 def _png(picture: Image.Image) -> bytes:
     stream = io.BytesIO()
-    picture.save(stream, "PNG", optimize=True)
+    picture.save(stream, "PNG")  # optimize=True takes five times as long for 3 % fewer bytes
     return stream.getvalue()
 
 

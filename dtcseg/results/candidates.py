@@ -160,7 +160,10 @@ def _largest_part(outline: npt.NDArray[np.float64]) -> Polygon | None:
 def nuclei_parquet(nuclei_px: npt.NDArray[np.float32]) -> bytes:
     """Make nuclei.parquet: every nucleus counted, level-0 pixels, columns x_px and y_px (float32)."""
     nuclei = np.asarray(nuclei_px, dtype=np.float32).reshape(-1, 2)
-    table = pa.table({"x_px": np.ascontiguousarray(nuclei[:, 0]), "y_px": np.ascontiguousarray(nuclei[:, 1])})
+    # from buffers: given NumPy arrays, PyArrow imports pandas where it is installed, which takes a second
+    columns = [pa.py_buffer(np.ascontiguousarray(nuclei[:, i])) for i in (0, 1)]
+    arrays = [pa.FloatArray.from_buffers(pa.float32(), len(nuclei), [None, column]) for column in columns]
+    table = pa.Table.from_arrays(arrays, names=["x_px", "y_px"])
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
     return sink.getvalue()
