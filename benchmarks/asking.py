@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from dtcseg_training.fields import LOOK_INNER
+from dtcseg_training.learn import Sizes
 from dtcseg_training.learn.judge import TUMOUR
-from dtcseg_training.learn.run import Sizes
 from dtcseg_training.learn.simulated import draw_fields, load_fields
 from dtcseg_training.learn.taught import TaughtCell, TaughtSlide
 from dtcseg_training.learn.training_set import SlideCrops, write_set

@@ -88,7 +88,8 @@ def _score(work: Path, model: str) -> None:
 
 
 def _learn(work: Path, name: str, model: str) -> dict[str, object]:
-    from dtcseg_training.learn import Refused, learn
+    from dtcseg_training.learn import Refused
+    from dtcseg_training.learn.run import learn
 
     count, only, lie = VERDICTS[name]
     place = work / name.replace(" ", "_")

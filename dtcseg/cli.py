@@ -337,7 +337,7 @@ def train(
 
     The same command goes on after a stop. Exit status 1: the gate refused; the report says why.
     """
-    from dtcseg_training.learn import learn
+    from dtcseg_training.learn.run import learn
     from dtcseg_training.learn.terminal import shown
 
     with shown() as tell:

@@ -1,4 +1,4 @@
-"""A learner that stands in for `dtcseg_training.learn.learn`: quick, exact, importable by name in another process.
+"""A learner that stands in for `dtcseg_training.learn.run.learn`: quick, exact, importable by name in another process.
 
 The name of the first results folder says what happens to it.
 """
@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from dtcseg_training.figures import Share
 from dtcseg_training.learn import (
     ChangedCell,
@@ -23,12 +22,11 @@ from dtcseg_training.learn import (
     LearnOutcome,
     LearnProgress,
     SetSummary,
+    Stopped,
 )
-from dtcseg_training.learn.run import Stopped
 from PIL import Image
 
 from dtcseg.errors import UsageError
-from dtcseg.network.model import Look, Screen
 from dtcseg.network.weights import ARCHITECTURE, Card, resolve, save
 
 CELLS = {"tumour": 60, "artefact": 80}
@@ -111,6 +109,10 @@ def outcome(out: Path, *, promoted: bool) -> LearnOutcome:
             froc_change=(0.15, 0.05, 0.25),
             recall_change=(0.1, 0.02, 0.2),
         )
+
+    import torch  # late: most tests of a window end before weights are written
+
+    from dtcseg.network.model import Look, Screen
 
     torch.manual_seed(4)
     challenger = out.parent / "dtcseg-learn" / "challenger.safetensors"

@@ -52,7 +52,7 @@ class LearningRun:
     Attributes
     ----------
     learner : callable or None
-        None: `dtcseg_training.learn.learn`. Must be importable by name.
+        None: `dtcseg_training.learn.run.learn`. Must be importable by name.
     """
 
     learner: ClassVar[Learner | None] = None
@@ -125,11 +125,10 @@ def _work(pipe: Connection, stop: Event, learner: Learner | None, results: list[
 
 
 def _answer(learner: Learner | None, results: list[Path], out: Path, tell: OnProgress, stop: Event) -> tuple[str, Any]:
-    from dtcseg_training.learn import learn
-    from dtcseg_training.learn.run import Stopped
+    from dtcseg_training.learn import Stopped
 
     try:
-        return "done", (learner or learn)(results, out, progress=tell, stop=stop.is_set)
+        return "done", (learner or _learner())(results, out, progress=tell, stop=stop.is_set)
     except Stopped:
         return "stopped", None
     except DtcsegError as error:
@@ -138,6 +137,12 @@ def _answer(learner: Learner | None, results: list[Path], out: Path, tell: OnPro
         return "failed", f"{one_line(error.filename or out)}: {one_line(error.strerror or error)}"
     except Exception as error:
         return "failed", f"a fault of the program ({type(error).__name__}: {one_line(error)}); please report it"
+
+
+def _learner() -> Learner:
+    from dtcseg_training.learn.run import learn
+
+    return learn
 
 
 def _end_with_parent() -> None:

@@ -5,10 +5,10 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from dtcseg_training.learn import learn
+from dtcseg_training.learn import Refused, Sizes, Stopped
 from dtcseg_training.learn.outcome import GateResult
 from dtcseg_training.learn.pages import card_text
-from dtcseg_training.learn.run import Refused, Sizes, Stopped, _figures
+from dtcseg_training.learn.run import _figures, learn
 from dtcseg_training.learn.tune import FitPlan
 from dtcseg_training.state import FitState
 from making_reviews import make_results, read_all
@@ -177,7 +177,7 @@ def test_the_command_line(refused, place, monkeypatch):
         asked.update(options, results=results, out=out)
         return refused[0]
 
-    monkeypatch.setattr("dtcseg_training.learn.learn", answer)
+    monkeypatch.setattr("dtcseg_training.learn.run.learn", answer)
     done = CliRunner().invoke(app, ["train", str(place / "out"), "--out", "x.safetensors", "--force", "--seed", "4"])
     assert done.exit_code == 1
     assert done.output.splitlines()[-3].startswith("refused: because")

@@ -1,4 +1,8 @@
-"""Learning from reviews: verdicts -> training set -> candidate weights -> gate -> weights of one's own laboratory."""
+"""Learning from reviews: verdicts -> training set -> candidate weights -> gate -> weights of one's own laboratory.
+
+`dtcseg_training.learn.run.learn` does it. It is not imported here: it brings PyTorch, which takes seconds, and a window
+that only shows how far learning is needs none.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,12 @@ from dtcseg_training.learn.outcome import (
     LabThreshold,
     LearnOutcome,
     LearnProgress,
+    Refused,
     SetSummary,
+    Sizes,
     Step,
+    Stopped,
 )
-from dtcseg_training.learn.run import Refused, Sizes, Stopped, learn
 
 __all__ = [
     "ChangedCell",
@@ -28,5 +34,4 @@ __all__ = [
     "Sizes",
     "Step",
     "Stopped",
-    "learn",
 ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from dtcseg.errors import DtcsegError
 from dtcseg.results.text import one_line
 
 if TYPE_CHECKING:
@@ -15,6 +16,29 @@ Step = Literal["collect", "replay", "reference", "fit", "gate", "write"]
 STEPS: tuple[Step, ...] = ("collect", "replay", "reference", "fit", "gate", "write")
 """In their order: verdicts to crops; simulated crops against forgetting; the locked reference set; fitting; champion
 against challenger; files."""
+
+
+class Stopped(Exception):
+    """Learning was asked to stop; the same call goes on where it was."""
+
+
+class Refused(DtcsegError):
+    """The gate would refuse whatever is fitted to these verdicts (exit status 1)."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many simulated fields are drawn, once for each weights file that is begun with.
+
+    Attributes
+    ----------
+    replay, home, reference : int
+        Learned again; to watch the fit; to judge by.
+    """
+
+    replay: int = 240
+    home: int = 60
+    reference: int = 140
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,25 @@ from typing import TYPE_CHECKING
 
 from dtcseg import __version__
 from dtcseg.drift.reference import added_slides
-from dtcseg.errors import DtcsegError, UsageError
+from dtcseg.errors import UsageError
 from dtcseg.network.history import KNOWN_SUFFIX
 from dtcseg.network.weights import Card, WeightsInfo, load, resolve
 from dtcseg.parallel import cores
 from dtcseg.results.atomic import write_file, writing_to
 from dtcseg.results.text import one_line
-from dtcseg_training.learn.changes import changed_cells
 from dtcseg_training.learn.foreign import add_annotations
 from dtcseg_training.learn.meter import Meter
-from dtcseg_training.learn.outcome import GateResult, LabThreshold, LearnOutcome, LearnProgress, SetSummary, Step
+from dtcseg_training.learn.outcome import (
+    GateResult,
+    LabThreshold,
+    LearnOutcome,
+    LearnProgress,
+    Refused,
+    SetSummary,
+    Sizes,
+    Step,
+    Stopped,
+)
 from dtcseg_training.learn.pages import card_text, learning_page
 from dtcseg_training.learn.simulated import FieldCrops, draw_fields, load_fields, lock
 from dtcseg_training.learn.split import By, hold_out
@@ -34,31 +43,8 @@ if TYPE_CHECKING:
     from dtcseg_training.learn.simulated import Kind
     from dtcseg_training.learn.tune import FitPlan, Tuned
 
-_RUN_VERSION = 2
+_RUN_VERSION = 3
 """Part of what names a run: raised when the same data would lead to other weights."""
-
-
-class Stopped(Exception):
-    """Learning was asked to stop; the same call goes on where it was."""
-
-
-class Refused(DtcsegError):
-    """The gate would refuse whatever is fitted to these verdicts (exit status 1)."""
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How many simulated fields are drawn, once for each weights file that is begun with.
-
-    Attributes
-    ----------
-    replay, home, reference : int
-        Learned again; to watch the fit; to judge by.
-    """
-
-    replay: int = 240
-    home: int = 60
-    reference: int = 140
 
 
 def learn(
@@ -345,6 +331,8 @@ class _Files:
 
     def write(self, verdict: _Verdict, tuned: Tuned, force: bool, seconds: Callable[[], float]) -> LearnOutcome:
         """Write report, and weights and card where the gate lets them through or is overridden."""
+        from dtcseg_training.learn.changes import changed_cells
+
         forced = force and not verdict.gate.promoted
         through = verdict.gate.promoted or forced
         info = self._forced(verdict) if forced else verdict.info
@@ -412,6 +400,3 @@ def _summary(data: TrainingSet, by: By) -> SetSummary:
         left_out=tuple(data.manifest["left_out"]),
         split_by=by,
     )
-
-
-__all__ = ["Refused", "Sizes", "Stopped", "learn"]
