@@ -26,8 +26,9 @@ PYQT := $(VENV)/pyqt6
 # What takes long there and shows no widget that the others do not.
 NOT_AGAIN := two_hundred or thousands or network or killed or goes_on or goes_wrong or refused_cannot or ends_with or are_gone
 
-# Test files go side by side; a process takes about 1 GB, so there are never more than four.
-BESIDE := -n logical --maxprocesses 4 --dist loadfile
+# Test files go side by side; a process takes about 1 GB, so there are never more than four. In their own order: by number
+# of tests the few that take minutes would come last, and all but one process would wait for them.
+BESIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 ifeq ($(shell uname -s),Linux)
 # Displays of its own (pytest-xvfb) with Mesa's software OpenGL: the same on every machine, no window in the user's way.

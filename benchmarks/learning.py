@@ -4,8 +4,9 @@
 
 Draws 6 + 6 slides of a new laboratory and 6 at home (`learning_lab.py`), scores the first six, lets a scripted reader
 give verdicts through the real verdict log, learns from them by `dtcseg_training.learn`, and judges the weights on the
-other slides of that laboratory and at home. What is in WORK is not made again. One line of JSON for each set of
-verdicts goes to WORK/figures.jsonl; processor seconds are those of the process and of those it started.
+other slides of that laboratory and at home, and on ten ordinary slides of each, which hold next to nothing but ordinary
+cells: 170,000 in all. What is in WORK is not made again. One line of JSON for each set of verdicts goes to
+WORK/figures.jsonl; processor seconds are those of the process and of those it started.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from learning_lab import Lie, make_slides, read_slides, recall_at
 
 from dtcseg.network.model import LOOK_CLASSES
 
-_AT = 5.0
+_AT = (5.0, 20.0, 100.0)
 """False candidates per 10^6 cells at which recall is read (`learning_lab.recall_at`)."""
+_ORDINARY = 10
 
 
 def _flipped(word: str, rng: np.random.Generator) -> str:
@@ -66,6 +68,9 @@ def main() -> None:
     make_slides(work / "lab_train", "lab", 6, processes=options.processes)
     make_slides(work / "lab_test", "lab", 6, first=6, processes=options.processes)
     make_slides(work / "home", "home", 6, processes=options.processes)
+    for kind in ("lab", "home"):
+        place = work / f"{kind}_ordinary"
+        make_slides(place, kind, _ORDINARY, first=100, ordinary=True, processes=options.processes)
     _score(work, options.model)
     before = _judge(work, options.model, "before")
     print(json.dumps({"verdicts": "before", **before}), flush=True)
@@ -119,7 +124,7 @@ def _learn(work: Path, name: str, model: str) -> dict[str, object]:
     }
     if gate.lab is not None:
         told |= {"lab_gained": gate.lab.gained, "lab_lost": gate.lab.lost}
-    if outcome.promoted or name in ("200", "20"):
+    if outcome.promoted or name == "200":
         told |= _judge(work, str(outcome.challenger), name)
     return told
 
@@ -135,11 +140,10 @@ def _judge(work: Path, model: str, name: str) -> dict[str, object]:
     if kept.exists():
         return dict(json.loads(kept.read_text()))
     told: dict[str, object] = {}
-    for place in ("lab_test", "home"):
-        results = evaluate(model, [work / place], device="cpu")
+    for place, folders in (("lab", ("lab_test", "lab_ordinary")), ("home", ("home", "home_ordinary"))):
+        results = evaluate(model, [work / folder for folder in folders], device="cpu")
         told |= {
-            f"{place}_recall_at_{_AT:g}": round(recall_at(results, _AT), 4),
-            f"{place}_recall_at_50": round(recall_at(results, 50.0), 4),
+            **{f"{place}_recall_at_{rate:g}": round(recall_at(results, rate), 4) for rate in _AT},
             f"{place}_called": str(recall(results)),
             f"{place}_false": false_calls(results) - false_calls_beside(results),
             f"{place}_false_beside": false_calls_beside(results),

@@ -41,8 +41,11 @@ PER_MM2 = {
 }
 """Objects per mm² on the slides of both laboratories."""
 CELLS = 3000
+ORDINARY_CELLS = 20_000
+"""Of an ordinary slide, which holds of each kind as many as is common and no tumour cell."""
 _DENSITY_PER_MM2 = 2200.0
-_LAB_SEED, _HOME_SEED = 9_100_000, 9_200_000
+_LAB_SEED, _HOME_SEED = 9_300_000, 9_200_000
+"""How verdicts are learned was settled on another laboratory (9,100,000), so that this one tells."""
 
 
 def home_spec(rng: np.random.Generator) -> FieldSpec:
@@ -79,27 +82,37 @@ def lab_spec(rng: np.random.Generator) -> FieldSpec:
     )
 
 
-def make_slides(folder: Path, kind: str, count: int, *, first: int = 0, processes: int = 1) -> None:
+def make_slides(
+    folder: Path, kind: str, count: int, *, first: int = 0, ordinary: bool = False, processes: int = 1
+) -> None:
     """Draw slides where there are none ("lab" or "home"), a patient each, and their slides.csv."""
     if (folder / "slides.csv").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
     numbers = range(first, first + count)
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        write_slides_csv(folder / "slides.csv", pool.map(_make, [folder] * count, [kind] * count, numbers))
+        entries = pool.map(_make, [folder] * count, [kind] * count, numbers, [ordinary] * count)
+        write_slides_csv(folder / "slides.csv", entries)
 
 
-def _make(folder: Path, kind: str, number: int) -> Entry:
+def _make(folder: Path, kind: str, number: int, ordinary: bool) -> Entry:
     rng = np.random.default_rng([_LAB_SEED if kind == "lab" else _HOME_SEED, number])
     spec = lab_spec(rng) if kind == "lab" else home_spec(rng)
-    side = round(1000 * np.sqrt(CELLS / (COVERED * spec.density_per_mm2)) / spec.mpp_um)
+    cells = ORDINARY_CELLS if ordinary else CELLS
+    side = round(1000 * np.sqrt(cells / (COVERED * spec.density_per_mm2)) / spec.mpp_um)
     spec = replace(spec, size_px=(side, side))
-    counts = ((name, int(rng.poisson(rate * COVERED * spec.area_mm2))) for name, rate in PER_MM2.items())
+    rates = _ordinary_rates(spec) if ordinary else PER_MM2
+    counts = ((name, int(rng.poisson(rate * COVERED * spec.area_mm2))) for name, rate in rates.items())
     spec = replace(spec, counts=tuple((name, number) for name, number in counts if number))
     path = folder / f"{kind}_{number:02d}.ome.tif"
     if not truth_paths(path)[0].exists():
         write_slide(path, spec, int(rng.integers(0, 2**62)))
     return Entry(path.name, f"{kind}-patient-{number:02d}", "", "sample", "new_fuchsin", spec.mpp_um)
+
+
+def _ordinary_rates(spec: FieldSpec) -> dict[str, float]:
+    """Objects per mm² as on an ordinary slide, without tumour cells."""
+    return {kind: 1e-6 * n * spec.density_per_mm2 for kind, n in PER_MILLION.items() if kind not in TUMOUR}
 
 
 def recall_at(results: Sequence[SlideEvaluation], false_per_million: float) -> float:
@@ -135,7 +148,7 @@ def read_slides(
 ) -> int:
     """Let a reader who knows the truth give verdicts through the verdict log; returns how many.
 
-    Candidates are taken at random, as many on each slide.
+    As docs/learning.md tells: as many on each slide, half of them the least certain ones, half at random.
 
     Parameters
     ----------
@@ -148,19 +161,23 @@ def read_slides(
     only : int, optional
         Of how many slides (by name); all when not given.
     """
+    from dtcseg.review.order import ordered
     from dtcseg.review.slides import open_results
     from dtcseg.verdicts import open_log
 
     opened = sorted(open_results(results).slides.values(), key=lambda slide: slide.name)[:only]
+    mpp_um = {slide.name: slide.record.mpp_um for slide in opened}
     given = 0
     for number, slide in enumerate(opened):
         rng = np.random.default_rng([seed, number])
         truth = read_truth(slides / slide.record.file)
         share = (verdicts - given) // (len(opened) - number)
-        chosen = rng.permutation(len(slide.items))[:share]
+        doubtful = ordered(slide.items, "uncertainty", mpp_um.__getitem__)
+        first, rest = doubtful[: share // 2], doubtful[share // 2 :]
+        drawn = rng.permutation(len(rest))[: share - len(first)]
         with open_log(slide.folder, "Scripted") as log:
-            for index in sorted(chosen.tolist()):
-                cell = slide.items[index].cell
+            for item in [*first, *(rest[int(i)] for i in drawn)]:
+                cell = item.cell
                 log.give(cell, lie(_truth_of(cell.x_px, cell.y_px, truth, slide.record.mpp_um), rng))
                 given += 1
     return given
