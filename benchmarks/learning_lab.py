@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from dtcseg_training.side_by_side import side_by_side
 from dtcseg_training.simulate import read_truth
 from dtcseg_training.simulate.cytokeratin import HAEMATOPOIETIC, TUMOUR, UNINTERPRETABLE, UNSEEN_TEXTURES
 from dtcseg_training.simulate.slides import write_slide
@@ -90,12 +90,11 @@ def make_slides(
         return
     folder.mkdir(parents=True, exist_ok=True)
     numbers = range(first, first + count)
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        entries = pool.map(_make, [folder] * count, [kind] * count, numbers, [ordinary] * count)
-        write_slides_csv(folder / "slides.csv", entries)
+    entries = side_by_side(partial(_make, folder, kind, ordinary), numbers, processes)
+    write_slides_csv(folder / "slides.csv", entries)
 
 
-def _make(folder: Path, kind: str, number: int, ordinary: bool) -> Entry:
+def _make(folder: Path, kind: str, ordinary: bool, number: int) -> Entry:
     rng = np.random.default_rng([_LAB_SEED if kind == "lab" else _HOME_SEED, number])
     spec = lab_spec(rng) if kind == "lab" else home_spec(rng)
     cells = ORDINARY_CELLS if ordinary else CELLS

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
 from dtcseg.cells import STAINS
 from dtcseg.parallel import cores
+from dtcseg_training.side_by_side import side_by_side
 from dtcseg_training.simulate.cytokeratin import TUMOUR, UNSEEN_TEXTURES
 from dtcseg_training.simulate.slides import write_slide
 from dtcseg_training.simulate.spec import FieldSpec, Vector, draw_spec, turned_by
@@ -96,11 +95,7 @@ def make_family(out: Path, family: str, *, slides: int = 40, cells: int | None =
     out.mkdir(parents=True, exist_ok=True)
     cells = cells or CELLS[family]
     make = partial(_make, out, family, cells)
-    if processes == 1:
-        write_slides_csv(out / "slides.csv", map(make, range(slides)))
-        return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        write_slides_csv(out / "slides.csv", pool.map(make, range(slides)))
+    write_slides_csv(out / "slides.csv", side_by_side(make, range(slides), processes))
 
 
 def _make(out: Path, family: str, cells: int, index: int) -> Entry:

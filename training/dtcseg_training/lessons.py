@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from multiprocessing import get_context
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from dtcseg_training.fields import Lesson, make_lesson
+from dtcseg_training.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 _FEW = 4
-"""So few are made here: another process takes seconds to start."""
 _UNUSED = {"screen": ("crops", "masks", "calls", "spreads"), "look": ("planes", "nuclei", "tumour", "other")}
 
 
@@ -39,14 +38,8 @@ def make_lessons(
     """
     folder.mkdir(parents=True, exist_ok=True)
     missing = [i for i in range(count) if not _path(folder, seed, i).exists()]
-    n = len(missing)
-    if processes == 1 or n <= _FEW:
-        for index in missing:
-            _make(folder, seed, index, make)
-        return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        for _ in pool.map(_make, [folder] * n, [seed] * n, missing, [make] * n, chunksize=4):
-            pass
+    for _ in side_by_side(partial(_make, folder, seed, make), missing, processes, few=_FEW):
+        pass
 
 
 def load_lessons(
@@ -65,7 +58,7 @@ def load_lessons(
     return lessons
 
 
-def _make(folder: Path, seed: int, index: int, make: Callable[[int, int], Lesson]) -> None:
+def _make(folder: Path, seed: int, make: Callable[[int, int], Lesson], index: int) -> None:
     lesson = make(seed, index)
     path = _path(folder, seed, index)
     beside = path.with_suffix(f".{os.getpid()}.part")
