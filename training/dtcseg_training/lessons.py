@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FEW = 4
+"""So few are made here (`side_by_side`)."""
 _UNUSED = {"screen": ("crops", "masks", "calls", "spreads"), "look": ("planes", "nuclei", "tumour", "other")}
 
 

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import argparse
 import logging
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -28,6 +26,7 @@ from dtcseg_training.mine import mine_lesson, mine_real_lesson
 from dtcseg_training.plain_rgb import PlainRgb
 from dtcseg_training.real import TRAINABLE, shared_data
 from dtcseg_training.real_lessons import real_lesson
+from dtcseg_training.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,14 +133,14 @@ def _beside(work: Path, plan: Plan, fits: dict[str, Callable[[Path, Plan, int], 
     """Run the fits whose files are missing: side by side on a CPU (two single threads do more than two of one)."""
     beside = plan.device == "cpu" and cores() >= len(fits)
     threads = cores() // len(fits) if beside else cores()  # the same after a stop, when only one is left
-    missing = {work / name: fit for name, fit in fits.items() if not (work / name).exists()}
-    if not beside or len(missing) < 2:
-        for out, fit in missing.items():
-            fit(out, plan, threads)
-        return
-    with ProcessPoolExecutor(len(missing), mp_context=get_context("spawn")) as pool:
-        for future in [pool.submit(fit, out, plan, threads) for out, fit in missing.items()]:
-            future.result()
+    missing = [(work / name, fit) for name, fit in fits.items() if not (work / name).exists()]
+    for _ in side_by_side(partial(_fit_one, plan, threads), missing, len(fits) if beside else 1):
+        pass
+
+
+def _fit_one(plan: Plan, threads: int, what: tuple[Path, Callable[[Path, Plan, int], None]]) -> None:
+    out, fit = what
+    fit(out, plan, threads)
 
 
 def _fit_screen(out: Path, plan: Plan, threads: int) -> None:

@@ -162,7 +162,7 @@ class _Run:
             "collect": 5,
             "replay": sizes.replay + sizes.home,
             "reference": sizes.reference,
-            "fit": 300,
+            "fit": 600,  # some 150 cells; how many is known later
             "gate": 15 * (sizes.home + sizes.reference),
             "write": 1,
         }
