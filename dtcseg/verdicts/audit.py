@@ -150,6 +150,8 @@ def _check_log(path: Path) -> _Log:
     except OSError as error:
         log.report(1, f"cannot be read ({error.strerror or error})")
         return log
+    if head is None and not head_problem and len(lines) > 1 and head_path(path).exists():
+        return _check_log(path)  # begun in between: a head record is there before the first entry is
     _check_lines(log, lines)
     if torn or not lines:
         log.report(
@@ -218,7 +220,9 @@ def _check_witnessed(log: _Log, line: int, values: Mapping[str, Any], logs: dict
     """Check that the other logs still hold what this entry's writer saw at their ends; each gap is told once."""
     for file, head in values.get("seen", {}).items():
         path = log.path.with_name(Path(str(file)).name)
-        other = logs.setdefault(path.name, _Log(path, there=False))
+        if path.name not in logs:  # gone, or begun after the others were listed
+            logs[path.name] = _check_log(path) if path.exists() else _Log(path, there=False)
+        other = logs[path.name]
         name = EntryName(int(head["n"]), str(head["hash"]))
         at = name.n + 1 if other.there else 1
         if not other.holds(name) and all(problem.line != at for problem in other.problems):

@@ -15,7 +15,7 @@ from fake_results import score
 
 from dtcseg.errors import VerdictError
 from dtcseg.verdicts import open_log, replay, verify
-from dtcseg.verdicts.heads import head_path
+from dtcseg.verdicts.heads import head_path, read_head
 
 # Says verdicts until it is killed; tells each one that was acknowledged. Long outlines make for long writes.
 _SPEAKER = """
@@ -206,17 +206,42 @@ def test_readers_at_once(tmp_path):
 
 def test_verify_beside_writers(tmp_path):
     folder, _ = score(tmp_path)
-    children = [speak(folder, reader, 150) for reader in ("anna", "ben")]
+    children = [speak(folder, reader, 60) for reader in ("anna", "ben")]
     checks = 0
-    while any(child.poll() is None for child in children):
-        found = verify(folder.parent)
-        half_written = "the line is not complete"
-        assert all(half_written in problem.what for problem in found.problems), found.problems
-        checks += 1
-    for child in children:
-        child.communicate()
+    try:
+        while any(child.poll() is None for child in children):
+            found = verify(folder.parent)
+            half_written = "the line is not complete"
+            assert all(half_written in problem.what for problem in found.problems), found.problems
+            checks += 1
+    finally:
+        for child in children:
+            child.kill()
+            child.communicate()
     assert checks > 3
+    assert [child.returncode for child in children] == [0, 0]
     assert verify(folder.parent).sound
+
+
+def test_verify_while_a_log_is_begun(tmp_path, monkeypatch):
+    """The head record was not there yet when verify looked for it, but the log had entries when that was read."""
+    folder, cells = score(tmp_path)
+    with open_log(folder, "anna") as log:
+        log.give(cells[0], "tumour")
+        path = log.path
+    looks = []
+
+    def late(path):
+        looks.append(path)
+        return None if len(looks) == 1 else read_head(path)
+
+    monkeypatch.setattr("dtcseg.verdicts.audit.read_head", late)
+    assert verify(folder.parent).sound
+    assert len(looks) == 2
+    monkeypatch.setattr("dtcseg.verdicts.audit.read_head", read_head)
+    head_path(path).unlink()
+    (problem,) = verify(folder.parent).problems
+    assert "the head record is missing" in problem.what
 
 
 def test_one_reader_twice(tmp_path):
