@@ -72,7 +72,7 @@ def main() -> None:
         place = work / f"{kind}_ordinary"
         make_slides(place, kind, _ORDINARY, first=100, ordinary=True, processes=options.processes)
     _score(work, options.model)
-    before = _judge(work, options.model, "before")
+    before = _judge(work, options.model)
     print(json.dumps({"verdicts": "before", **before}), flush=True)
     for name in options.only:
         line = {"verdicts": name, **_learn(work, name, options.model)}
@@ -125,11 +125,11 @@ def _learn(work: Path, name: str, model: str) -> dict[str, object]:
     if gate.lab is not None:
         told |= {"lab_gained": gate.lab.gained, "lab_lost": gate.lab.lost}
     if outcome.promoted or name == "200":
-        told |= _judge(work, str(outcome.challenger), name)
+        told |= _judge(work, str(outcome.challenger))
     return told
 
 
-def _judge(work: Path, model: str, name: str) -> dict[str, object]:
+def _judge(work: Path, model: str) -> dict[str, object]:
     """Figures on the other slides of the laboratory and at home, by whole scoring."""
     from dtcseg_training.evaluate import evaluate
     from dtcseg_training.figures import false_calls, false_calls_beside, recall

@@ -23,7 +23,7 @@ HOSTILE = "<script>alert(1)</script>"
 
 
 def few_steps(cells, seed, device):
-    return FitPlan(4, 0.5, 1e-3, seed, device)
+    return FitPlan(4, 1e-3, seed, device)
 
 
 @pytest.fixture(scope="module")

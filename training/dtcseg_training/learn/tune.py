@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float32]
 
-_BATCH = 32
+_BATCH, _OWN = 32, 8
+"""Crops in a batch, and how many of them, which come first, are the laboratory's; with half of them, home was lost."""
 _AVERAGED = 0.98
 _PULL = 2e-3
 _CLIP = 5.0
@@ -57,8 +58,6 @@ class FitPlan:
     Attributes
     ----------
     steps : int
-    lab_share : float
-        Share of each batch that is the laboratory's.
     learning_rate : float
         At the top of the one-cycle schedule.
     seed : int
@@ -66,21 +65,15 @@ class FitPlan:
     """
 
     steps: int
-    lab_share: float
     learning_rate: float
     seed: int
     device: str
-
-    @property
-    def own(self) -> int:
-        """Crops of the laboratory in each batch; they come first."""
-        return round(_BATCH * self.lab_share)
 
 
 def plan_for(cells: int, seed: int, device: str) -> FitPlan:
     """Choose by the number of cells to learn from; docs/learning.md shows by what."""
     steps = int(np.clip(round(50 * np.sqrt(cells)), 200, 1500))
-    return FitPlan(steps, 0.25, 4e-4 if cells < 50 else 6e-4, seed, device)
+    return FitPlan(steps, 4e-4 if cells < 50 else 6e-4, seed, device)
 
 
 @dataclass(frozen=True)
@@ -198,7 +191,7 @@ def _step(
     torch.manual_seed(plan.seed * 1_000_003 + step)  # of the step alone, so that a fit can go on at any
     crops, masks, calls, spreads = (torch.from_numpy(part).to(plan.device) for part in batch)
     crops = crops.contiguous(memory_format=torch.channels_last)
-    masks, wanted = _asked(origin, crops, masks, calls, spreads, plan.own)
+    masks, wanted = _asked(origin, crops, masks, calls, spreads)
     got_masks, got_calls = network(crops, spreads)
     loss = look_loss(got_masks, got_calls, masks, wanted)
     apart = zip(network.parameters(), origin.parameters(), strict=True)
@@ -210,17 +203,12 @@ def _step(
     return float(loss.detach())
 
 
-def _asked(
-    origin: Look, crops: Tensor, masks: Tensor, calls: Tensor, spreads: Tensor, own: int
-) -> tuple[Tensor, Tensor]:
-    """Masks (N, 2, H, W) and calls (N, 4) to learn: of the first crops as told, of the others as the start says."""
-    wanted = functional.one_hot(calls, len(LOOK_CLASSES)).to(masks.dtype)
-    if own < len(crops):
-        with torch.no_grad():
-            said_masks, said_calls = origin(crops[own:], spreads[own:])
-        masks = torch.cat([masks[:own], said_masks.sigmoid()])
-        wanted = torch.cat([wanted[:own], said_calls.softmax(1)])
-    return masks, wanted
+def _asked(origin: Look, crops: Tensor, masks: Tensor, calls: Tensor, spreads: Tensor) -> tuple[Tensor, Tensor]:
+    """Masks (N, 2, H, W) and calls (N, 4) to learn: of the laboratory's as told, of the others as the start says."""
+    told = functional.one_hot(calls[:_OWN], len(LOOK_CLASSES)).to(masks.dtype)
+    with torch.no_grad():
+        said_masks, said_calls = origin(crops[_OWN:], spreads[_OWN:])
+    return torch.cat([masks[:_OWN], said_masks.sigmoid()]), torch.cat([told, said_calls.softmax(1)])
 
 
 def _follow(average: Look, network: Look, step: int) -> None:
@@ -236,9 +224,7 @@ def _batch(
     """Crops, masks, calls and spreads of one step, which follow from the seed and the step alone."""
     rng = np.random.default_rng([plan.seed, step])
     parts = [
-        _example(pool, int(i), rng)
-        for pool, n in ((own, plan.own), (again, _BATCH - plan.own))
-        for i in pool.draw(n, rng)
+        _example(pool, int(i), rng) for pool, n in ((own, _OWN), (again, _BATCH - _OWN)) for i in pool.draw(n, rng)
     ]
     crops, masks, calls, spreads = zip(*parts, strict=True)
     return np.stack(crops), np.stack(masks), np.array(calls, np.int64), np.array(spreads, np.float32)
