@@ -135,6 +135,14 @@ class BrightfieldProfile:
         return result
 
 
+@dataclass(frozen=True)
+class _Place:
+    """What one place shows of the chromogen: its unit OD vector, and the OD (length) of the purest pixels."""
+
+    direction: npt.NDArray[np.float64]
+    density: float
+
+
 def unmixing_matrix(hematoxylin: Vector, chromogen: Vector) -> FloatArray:
     """Matrix (3, 3) float32 that takes OD (R, G, B) to (hematoxylin, chromogen, rest); OD row vector times matrix."""
     h, c = np.asarray(hematoxylin, np.float64), np.asarray(chromogen, np.float64)
@@ -178,10 +186,8 @@ def estimate_brightfield(
     """
     density = optical_density(sample, white)
     hematoxylin = _estimate_hematoxylin(density)
-    directions = [
-        d for d in (_patch_direction(optical_density(p, white), hematoxylin, stain) for p in patches) if d is not None
-    ]
-    chosen, vector = _vote(directions, stain)
+    seen = [_patch_direction(optical_density(p, white), hematoxylin, stain) for p in patches]
+    chosen, vector = _vote([place for place in seen if place is not None], stain)
     known = stain if stain is not None else chosen
     start = CHROMOGENS[known or ASSUMED]
     chromogen = start if vector is None else _purer(vector, start, hematoxylin)
@@ -353,7 +359,7 @@ def _zero_cytokeratin(density: FloatArray, hematoxylin: Vector, chromogen: Vecto
     return hematoxylin, round(background, 4), round(high - middle, 4)
 
 
-def _patch_direction(density: FloatArray, hematoxylin: Vector, stain: Stain | None) -> npt.NDArray[np.float64] | None:
+def _patch_direction(density: FloatArray, hematoxylin: Vector, stain: Stain | None) -> _Place | None:
     """Purest direction of the chromogen (of any where it is not known) in one patch, or None where there is none."""
     length = np.linalg.norm(density, axis=1)
     keep = length > 1.5 * _MIN_OD
@@ -368,23 +374,26 @@ def _patch_direction(density: FloatArray, hematoxylin: Vector, stain: Stain | No
         return None
     far = pure & (from_nuclear >= np.percentile(from_nuclear[pure], 50))
     vector = np.average(unit[far], axis=0, weights=length[keep][far]).astype(np.float64)
-    return cast("npt.NDArray[np.float64]", vector / np.linalg.norm(vector))
+    return _Place(vector / np.linalg.norm(vector), float(length[keep][far].mean()))
 
 
-def _vote(directions: list[npt.NDArray[np.float64]], stain: Stain | None) -> tuple[Stain | None, Vector | None]:
-    """Let the places vote for a chromogen; its vector is their middle. (None, None) where too few agree."""
-    near: dict[Stain, list[npt.NDArray[np.float64]]] = {}
-    for direction in directions:
-        angles = {name: _angle_deg(_rounded(direction), vector) for name, vector in CHROMOGENS.items()}
+def _vote(places: list[_Place], stain: Stain | None) -> tuple[Stain | None, Vector | None]:
+    """Let the places vote for a chromogen; its vector is their middle. (None, None) where too few agree.
+
+    A place weighs as the square of its density: with a handful of chromogen on a slide most places are red cells, which
+    look like pale DAB.
+    """
+    near: dict[Stain, list[_Place]] = {}
+    for place in places:
+        angles = {name: _angle_deg(_rounded(place.direction), vector) for name, vector in CHROMOGENS.items()}
         name = stain if stain is not None else min(angles, key=lambda k: angles[k])
         if name in angles and angles[name] < _NEAR_PRIOR_DEG:
-            near.setdefault(name, []).append(direction)
-    if not near:
+            near.setdefault(name, []).append(place)
+    enough = [name for name, of in near.items() if len(of) >= _MIN_PATCHES]
+    if not enough:
         return None, None
-    best = max(near, key=lambda k: len(near[k]))
-    if len(near[best]) < _MIN_PATCHES:
-        return None, None
-    middle = np.median(np.stack(near[best]), axis=0)
+    best = max(enough, key=lambda k: sum(place.density**2 for place in near[k]))
+    middle = np.median(np.stack([place.direction for place in near[best]]), axis=0)
     return best, _rounded(middle / np.linalg.norm(middle))
 
 

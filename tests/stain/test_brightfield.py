@@ -82,6 +82,17 @@ def test_vectors_of_a_slide_are_found(stain, seed):
     assert profile.stain == stain or {profile.stain, stain} == red or {profile.stain, stain} == {"aec", "dab"}
 
 
+@pytest.mark.parametrize("stain", ["new_fuchsin", "dab"])
+def test_a_few_dark_places_outvote_many_red_cells(stain):
+    """Red cells look like pale DAB, and on a small slide most places are red cells."""
+    rng = np.random.default_rng(6)
+    sample = rgb(rng.uniform(0.1, 0.9, (4000, 1)), [HEMATOXYLIN])
+    dark = [rgb(rng.uniform(0.5, 0.8, (200, 1)), [CHROMOGENS[stain]]) for _ in range(4)]
+    red_cells = [rgb(rng.uniform(0.2, 0.3, (200, 1)), [CHROMOGENS["dab"]]) for _ in range(16)]
+    assert estimate_brightfield(sample, dark + red_cells, WHITE, None, "").stain == stain
+    assert estimate_brightfield(sample, dark[:2] + red_cells, WHITE, None, "").stain == "dab"  # two say nothing
+
+
 def test_next_to_no_chromogen_keeps_the_start_vector():
     sample = rgb(np.stack([RNG.uniform(0, 1, 4000), np.zeros(4000)], 1), [HEMATOXYLIN, CHROMOGENS["dab"]])
     profile = estimate_brightfield(sample, [], WHITE, None, "")
