@@ -44,14 +44,21 @@ _SPREAD_ERROR = 0.15
 """Standard deviation of the logarithm of an estimated `ck_spread`: a slide tells it by other cells than the field's."""
 _PLACES = 24
 _FIELD_UM = 264
-_STICKY, _PLAIN = 0.2, 0.12
-"""Shares of the fields whose every cell holds chromogen (slides that fail as a whole are such), and of fields whose
-cells have smooth nuclei and round contours, as in pictures of low contrast."""
+_STICKY, _PLAIN, _PALE, _GIANT = 0.2, 0.12, 0.08, 0.12
+"""Shares of the fields whose every cell holds chromogen (slides that fail as a whole are such), whose cells have smooth
+nuclei and round contours as in pictures of low contrast, of pale nuclei among many red cells (which were counted), and
+with many megakaryocytes (whose nuclei, stained black, were called tumour)."""
+_STICKY_OD, _VEILED = (0.03, 0.22), 0.14
+"""Chromogen on every cell, and most on the glass around them. From 0.16, weights that had learned up to 0.12 called
+thousands of ordinary cells per 10^6."""
+_ABOVE_STICKY = 2.5
+"""A tumour cell holds at least so many times the chromogen of an ordinary one, or nobody could tell it."""
 _FAR = 0.5
 """Share of the fields of which some factors lie beyond `draw_spec`; docs/training.md says what it gained."""
 _FAR_FACTOR = 0.4
 _FAR_TURN = 0.06
 """Standard deviation of the parts of a stain vector that is turned: 5 degrees across, beyond those drawn before."""
+_MANY_GIANTS = 15.0
 _LEAST_SEEN_UM2 = 4.0
 """Less of a nucleus that the border cuts is nothing anybody would count."""
 _DIRTY = 5.0
@@ -228,12 +235,29 @@ def draw_field(rng: np.random.Generator) -> Field:
 
 
 def unusual(rng: np.random.Generator, spec: FieldSpec) -> FieldSpec:
-    """Make some laboratories unlike the others: chromogen that sticks to every cell, or cells without any texture."""
+    """Make some laboratories unlike the others: sticking chromogen, no texture, many red cells, megakaryocytes."""
     if rng.random() < _STICKY:
+        sticking = float(rng.uniform(*_STICKY_OD))
         spec = replace(
             spec,
-            staining=replace(spec.staining, cytoplasm_ck_od=float(rng.uniform(0.03, 0.12))),
+            staining=replace(
+                spec.staining,
+                cytoplasm_ck_od=sticking,
+                background_ck_od=max(spec.staining.background_ck_od, float(rng.uniform(-_VEILED, _VEILED))),
+            ),
             look=replace(spec.look, cytoplasm=float(rng.uniform(0.1, 0.3))),
+        )
+    if rng.random() < _PALE:
+        spec = replace(
+            spec,
+            staining=replace(spec.staining, nuclear_od=float(rng.uniform(0.13, 0.3))),
+            red_cells_per_mm2=float(rng.uniform(3000, 12000)),
+        )
+    if rng.random() < _GIANT:
+        spec = replace(
+            spec,
+            staining=replace(spec.staining, nuclear_od=float(rng.uniform(0.6, 1.7))),
+            composition=tuple((k, s * _MANY_GIANTS if k == "megakaryocyte" else s) for k, s in spec.composition),
         )
     if rng.random() < _PLAIN:
         smooth = replace(
@@ -245,7 +269,9 @@ def unusual(rng: np.random.Generator, spec: FieldSpec) -> FieldSpec:
             spread=float(rng.uniform(0.02, 0.12)),
         )
         spec = replace(spec, look=smooth)
-    return far_off(rng, spec) if rng.random() < _FAR else spec
+    spec = far_off(rng, spec) if rng.random() < _FAR else spec
+    least = _ABOVE_STICKY * spec.staining.cytoplasm_ck_od
+    return replace(spec, staining=replace(spec.staining, ck_od=max(spec.staining.ck_od, least)))
 
 
 def far_off(rng: np.random.Generator, spec: FieldSpec) -> FieldSpec:
