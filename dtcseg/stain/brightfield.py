@@ -186,7 +186,7 @@ def estimate_brightfield(
     """
     density = optical_density(sample, white)
     hematoxylin = _estimate_hematoxylin(density)
-    seen = [_patch_direction(optical_density(p, white), hematoxylin, stain) for p in patches]
+    seen = [_place_of(optical_density(p, white), hematoxylin, stain) for p in patches]
     chosen, vector = _vote([place for place in seen if place is not None], stain)
     known = stain if stain is not None else chosen
     start = CHROMOGENS[known or ASSUMED]
@@ -359,8 +359,8 @@ def _zero_cytokeratin(density: FloatArray, hematoxylin: Vector, chromogen: Vecto
     return hematoxylin, round(background, 4), round(high - middle, 4)
 
 
-def _patch_direction(density: FloatArray, hematoxylin: Vector, stain: Stain | None) -> _Place | None:
-    """Purest direction of the chromogen (of any where it is not known) in one patch, or None where there is none."""
+def _place_of(density: FloatArray, hematoxylin: Vector, stain: Stain | None) -> _Place | None:
+    """Read the chromogen (any where it is not known) off the purest pixels of a patch; None where there is none."""
     length = np.linalg.norm(density, axis=1)
     keep = length > 1.5 * _MIN_OD
     if keep.sum() < 12:

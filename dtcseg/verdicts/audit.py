@@ -126,11 +126,10 @@ def _check_folder(folder: Path) -> list[_Log]:
     logs = {path.name: _check_log(path) for path in log_files(folder)}
     for path in sorted((folder / "verdicts").glob(f"*{HEAD_SUFFIX}")):
         name = path.name.removesuffix(HEAD_SUFFIX) + LOG_SUFFIX
-        if name not in logs and path.with_name(name).exists():  # begun while the others were listed
-            logs[name] = _check_log(path.with_name(name))
-        elif name not in logs:
-            logs[name] = _Log(path.with_name(name), there=False)
-            logs[name].report(1, "the log is missing; its head record is still there")
+        if name not in logs:
+            logs[name] = _unlisted(path.with_name(name))
+            if not logs[name].there:
+                logs[name].report(1, "the log is missing; its head record is still there")
     for log in list(logs.values()):
         for line, values in log.entries:
             try:
@@ -140,6 +139,11 @@ def _check_folder(folder: Path) -> list[_Log]:
             except (KeyError, TypeError, ValueError, AttributeError) as error:  # sound, but not written by dtcseg
                 log.report(line, f"cannot be understood ({error!r})")
     return list(logs.values())
+
+
+def _unlisted(path: Path) -> _Log:
+    """Check a log that others tell of: it was begun while they were listed, or it is gone."""
+    return _check_log(path) if path.exists() else _Log(path, there=False)
 
 
 def _check_log(path: Path) -> _Log:
@@ -220,8 +224,8 @@ def _check_witnessed(log: _Log, line: int, values: Mapping[str, Any], logs: dict
     """Check that the other logs still hold what this entry's writer saw at their ends; each gap is told once."""
     for file, head in values.get("seen", {}).items():
         path = log.path.with_name(Path(str(file)).name)
-        if path.name not in logs:  # gone, or begun after the others were listed
-            logs[path.name] = _check_log(path) if path.exists() else _Log(path, there=False)
+        if path.name not in logs:
+            logs[path.name] = _unlisted(path)
         other = logs[path.name]
         name = EntryName(int(head["n"]), str(head["hash"]))
         at = name.n + 1 if other.there else 1

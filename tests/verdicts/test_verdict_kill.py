@@ -244,6 +244,21 @@ def test_verify_while_a_log_is_begun(tmp_path, monkeypatch):
     assert "the head record is missing" in problem.what
 
 
+def test_verify_while_a_second_log_is_begun(tmp_path, monkeypatch):
+    """An entry tells of a log that was begun after the logs were listed and before its head record was there."""
+    folder, cells = score(tmp_path)
+    with open_log(folder, "ben") as ben:
+        ben.give(cells[0], "tumour")
+        with open_log(folder, "anna") as anna:
+            assert "ben.jsonl" in anna.give(cells[0], "tumour").values["seen"]
+    monkeypatch.setattr("dtcseg.verdicts.audit.log_files", lambda folder: [anna.path])
+    monkeypatch.setattr("dtcseg.verdicts.audit.HEAD_SUFFIX", ".none")
+    assert verify(folder.parent).sound
+    ben.path.unlink()
+    (problem,) = verify(folder.parent).problems
+    assert "the log is missing" in problem.what
+
+
 def test_one_reader_twice(tmp_path):
     folder, cells = score(tmp_path)
     child = speak(folder, "anna", 100_000)

@@ -53,12 +53,13 @@ _STICKY_OD, _VEILED = (0.03, 0.22), 0.14
 thousands of ordinary cells per 10^6."""
 _ABOVE_STICKY = 2.5
 """A tumour cell holds at least so many times the chromogen of an ordinary one, or nobody could tell it."""
+_MANY_GIANTS = 15.0
+"""So many times the usual share of megakaryocytes: about one cell in eighty."""
 _FAR = 0.5
 """Share of the fields of which some factors lie beyond `draw_spec`; docs/training.md says what it gained."""
 _FAR_FACTOR = 0.4
 _FAR_TURN = 0.06
 """Standard deviation of the parts of a stain vector that is turned: 5 degrees across, beyond those drawn before."""
-_MANY_GIANTS = 15.0
 _LEAST_SEEN_UM2 = 4.0
 """Less of a nucleus that the border cuts is nothing anybody would count."""
 _DIRTY = 5.0
