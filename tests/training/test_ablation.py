@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from dtcseg_training.ablation import _screen_calls
+from dtcseg_training.ablation import _PLAN, _VARIANTS, _screen_calls, _share
 from dtcseg_training.fields import Lesson, draw_field, make_lesson, no_crops
 from dtcseg_training.plain_rgb import PlainRgb
 
@@ -46,3 +46,16 @@ def test_calls_of_the_screen_alone():
     recall, f1 = _screen_calls(_Spots(), [Lesson(planes, nothing, true, nothing, *no_crops())])
     assert abs(recall - 2 / 3) < 1e-6
     assert abs(f1 - 0.8) < 1e-6
+
+
+def test_variants_that_see_the_same_planes_share_what_no_network_chose(tmp_path):
+    for name in ("lessons", "real", "mined"):
+        (tmp_path / "first" / name).mkdir(parents=True)
+        (tmp_path / "first" / name / "1-00000.npz").write_bytes(b"a lesson")
+    for number, plan in enumerate(_VARIANTS.values()):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        _share(tmp_path / "first", folder, plan)
+        assert {path.name for path in folder.iterdir()} == (set() if plan.plain_rgb else {"lessons", "real"})
+    _share(tmp_path / "first", tmp_path / "first", _PLAN)
+    assert (tmp_path / "0" / "lessons" / "1-00000.npz").read_bytes() == b"a lesson"

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import shutil
 import sys
 from dataclasses import dataclass, replace
 from functools import partial
@@ -95,6 +97,7 @@ def ablation(work: Path) -> list[Row]:
         folder.mkdir(parents=True, exist_ok=True)
         out = folder / "weights.safetensors"
         if not out.exists():
+            _share(work / "nothing", folder, plan)
             train(out, folder, plan)
         card = resolve(str(out)).card
         screen, _ = load(resolve(str(out)))
@@ -108,6 +111,13 @@ def ablation(work: Path) -> list[Row]:
             recall, f1 = _screen_calls(screen, held_out)
             rows.append(Row(_NO_SECOND_LOOK, *shared, real, recall, f1))
     return rows
+
+
+def _share(first: Path, folder: Path, plan: Plan) -> None:
+    """Take over the lessons of the first variant that no network chose: all that see the same planes share them."""
+    for name in ("lessons", "real"):
+        if not plan.plain_rgb and folder != first and not (folder / name).exists():
+            shutil.copytree(first / name, folder / name, copy_function=os.link)
 
 
 def _real_lessons(folder: Path, plan: Plan) -> list[Lesson]:
