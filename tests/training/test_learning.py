@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from dtcseg_training.calibrate import calibrate
-from dtcseg_training.fields import LOOK_MARGIN_PX, ArraySlide, centres_of, far_off, make_lesson
+from dtcseg_training.fields import LOOK_MARGIN_PX, ArraySlide, centres_of, draw_profile, far_off, make_lesson
 from dtcseg_training.fit import FitSettings, centre_loss, fit_look, fit_screen, screen_example
 from dtcseg_training.lessons import load_lessons, make_lessons
 from dtcseg_training.mine import mine_lesson
@@ -244,3 +244,21 @@ def test_far_off_laboratories_leave_what_is_drawn_otherwise():
         for stain in ("hematoxylin", "chromogen"):
             assert np.dot(getattr(spec.staining, stain), getattr(moved.staining, stain)) > np.cos(np.radians(25))
         assert moved.counts == spec.counts
+
+
+def test_positive_cells_do_not_change_what_ordinary_ones_show():
+    """A profile drawn from a field rich in blurred dark objects is that of the same laboratory without them."""
+
+    def spread(spec):
+        field = render_field(spec, np.random.default_rng(8))
+        profile = draw_profile(
+            field.image, field.channels, field.mpp_um, np.random.default_rng(1), field.ck_labels != 0
+        )
+        return profile.ck_spread
+
+    for seed in (0, 5):
+        spec = draw_spec(np.random.default_rng(seed), stain="dab", mpp_um=0.5, size_px=(528, 528), enriched=True)
+        dark = replace(spec.staining, ck_od=1.3)
+        many = tuple((kind, 2 * number) for kind, number in spec.counts)
+        spec = replace(spec, staining=dark, optics=replace(spec.optics, blur_um=1.2), counts=many)
+        assert spread(spec) == pytest.approx(spread(replace(spec, counts=())), rel=0.15)  # without room: 2.3, 2.8

@@ -64,7 +64,7 @@ def mine_lesson(
     field = draw_field(rng)
     lesson = field_lesson(field, rng, seen_as)
     slide = ArraySlide(field.image, field.mpp_um, field.channels)
-    profile = seen_as(draw_profile(field.image, field.channels, field.mpp_um, rng, field.ck_labels > 0))
+    profile = seen_as(draw_profile(field.image, field.channels, field.mpp_um, rng, field.ck_labels != 0))
     coarse = plan_grid(slide, field.mpp_um, SCREEN_MPP_UM)
     wanted = []
     for x, y in _candidates(model, slide, profile, coarse):

@@ -102,7 +102,7 @@ def _one(
         hematoxylin = profile.hematoxylin if isinstance(profile, BrightfieldProfile) else None
         laid = composite_field(field, mpp_um, hematoxylin, rng)
         slide = ArraySlide(laid.image, mpp_um, laid.channels)
-        profile = seen_as(draw_profile(laid.image, laid.channels, mpp_um, rng, laid.ck_labels > 0))
+        profile = seen_as(draw_profile(laid.image, laid.channels, mpp_um, rng, laid.ck_labels != 0))
         grid = plan_grid(slide, mpp_um, SCREEN_MPP_UM)
         nuclei, tumour, other = centres_of(laid, grid)
         close = plan_grid(slide, mpp_um, LOOK_MPP_UM)
