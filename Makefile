@@ -24,11 +24,12 @@ LOWEST := .venv-lowest
 # PyQt6 is GPL: the plugin is tested with it, and nothing here depends on it. So it has a folder of its own.
 PYQT := $(VENV)/pyqt6
 # What takes long there and shows no widget that the others do not.
-NOT_AGAIN := two_hundred or thousands or network or killed or goes_on or goes_wrong or refused_cannot or ends_with or are_gone
+NOT_AGAIN := two_hundred or thousands or network or killed or are_learned or goes_on or goes_wrong or refused_cannot or ends_with or are_gone
 
-# Test files go side by side; a process takes about 1 GB, so there are never more than four. In their own order: by number
-# of tests the few that take minutes would come last, and all but one process would wait for them.
-BESIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Test files go side by side (tests/conftest.py says which stay together), with one process more than there are cores:
+# some wait for others to be killed or to come back. A process takes about 1 GB, so there are never more than four. In their
+# own order: by number of tests the few that take minutes would come last, and all but one process would wait for them.
+BESIDE := -n $(shell expr 1 + `getconf _NPROCESSORS_ONLN`) --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 ifeq ($(shell uname -s),Linux)
 # Displays of its own (pytest-xvfb) with Mesa's software OpenGL: the same on every machine, no window in the user's way.
@@ -75,7 +76,7 @@ pytest: $(DEV) ## the tests alone
 
 pytest-pyqt: $(DEV) $(PYQT)/.done ## the plugin's tests with PyQt6 in the place of PySide6
 	PYTHONPATH=$(abspath $(PYQT)) QT_API=pyqt6 PYTEST_QT_API=pyqt6 $(DISPLAYED) $(RUN) -m pytest tests/napari_plugin \
-		$(BESIDE) -k "not ($(NOT_AGAIN))" $(PYTEST_ARGS)
+		-n logical --maxprocesses 4 --dist loadfile -k "not ($(NOT_AGAIN))" $(PYTEST_ARGS)
 
 test-lowest: ## the tests without a window on the oldest libraries pyproject.toml allows (Python 3.11)
 	test -x $(LOWEST)/bin/python || bash scripts/make_venv.sh python3.11 $(LOWEST)

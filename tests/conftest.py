@@ -14,6 +14,15 @@ _GUI_FIXTURES = {"qapp", "qtbot", "make_napari_viewer"}
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep a file in one process, and all that open windows: two of these would take the keys off each other."""
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            group = "windows" if item.path.parent.name == "napari_plugin" else item.path.stem
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Fail a GUI test that has no display; Qt itself would abort the whole run, and offscreen it draws nothing."""
     if sys.platform != "linux" or not _GUI_FIXTURES & set(getattr(item, "fixturenames", ())):

@@ -206,14 +206,14 @@ def test_reader_that_crashes_or_hangs_leaves_the_worker_alone(tmp_path, slides, 
 
 
 def test_the_real_networks_give_the_tables_of_a_local_run(tmp_path, dask):
-    """The released weights on two slides: here and on the cluster; byte for byte but for times."""
+    """The released weights on a slide: here and on the cluster; byte for byte but for times."""
     samples = Path(TESTS).parent / "data_samples"
-    found = find_slides([samples / f"{name}.ome.tif" for name in ("P03_baseline_aec", "P05_baseline_if")])
+    found = find_slides([samples / "P05_baseline_if.ome.tif"])
     ways = {"here": {}, "cluster": {"scheduler": dask.address}}
     for name, more in ways.items():
         assert score_jobs(*found, ScoreConfig(out=tmp_path / name, device="cpu", **more)).status == 0
     here = content(tmp_path / "here")
-    assert sum(name.endswith("cells.csv") for name in here) == 2
+    assert sum(name.endswith("cells.csv") for name in here) == 1
     assert content(tmp_path / "cluster") == here
 
 

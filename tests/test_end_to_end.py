@@ -34,7 +34,7 @@ def rows(path):
         return list(csv.DictReader(stream))
 
 
-def make_slide(path, seed=3, side_px=1500, stain="new_fuchsin"):
+def make_slide(path, seed=3, side_px=1000, stain="new_fuchsin"):
     spec = draw_slide_spec(
         np.random.default_rng(seed), stain=stain, mpp_um=0.5, size_px=(side_px, side_px), enriched=True
     )
@@ -185,7 +185,7 @@ def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("three")
     (folder / "slides").mkdir()
     for seed, stain in enumerate(STAINS):
-        make_slide(folder / "slides" / f"{stain}.ome.tif", seed=seed, side_px=1000, stain=stain)
+        make_slide(folder / "slides" / f"{stain}.ome.tif", seed=seed, side_px=700, stain=stain)
     process = run("score", folder / "slides", "--out", folder / "whole", "--workers", 1, "--device", "cpu")
     assert process.returncode == 0, process.stderr
     return folder

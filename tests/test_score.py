@@ -22,10 +22,11 @@ def job(path, **more):
 
 @pytest.fixture(scope="module")
 def slide(tmp_path_factory):
-    """A slide of 2.4 mm with a round spot, red stain, enriched; and its truth."""
+    """A slide of 1.7 mm with a round spot, red stain, enriched; and its truth."""
     path = tmp_path_factory.mktemp("slides") / "red.ome.tif"
-    spec = draw_slide_spec(np.random.default_rng(5), stain="fast_red", mpp_um=0.5, size_px=(4200, 4700), enriched=True)
-    spec = replace(spec, density_per_mm2=1500.0, optics=replace(spec.optics, defocus_um=0.0))
+    spec = draw_slide_spec(np.random.default_rng(5), stain="fast_red", mpp_um=0.5, size_px=(3000, 3400), enriched=True)
+    rich = tuple((kind, 2 * number) for kind, number in spec.counts)
+    spec = replace(spec, density_per_mm2=1500.0, optics=replace(spec.optics, defocus_um=0.0), counts=rich)
     return path, write_slide(path, spec, seed=5)
 
 
@@ -56,7 +57,7 @@ def test_counts_and_calls_agree_with_the_truth(slide, reference):
     assert len(tumour) >= 10
     assert found(reference.candidates) == len(tumour)
     called = [c for c in reference.candidates if c.call == "tumour"]
-    assert found(called) >= 0.9 * len(tumour)  # the weights give 19 of 20
+    assert found(called) >= 0.9 * len(tumour)  # the weights give 12 of 12
     assert len(called) <= 1.15 * len(tumour)
 
 
