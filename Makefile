@@ -29,7 +29,7 @@ NOT_AGAIN := two_hundred or thousands or network or killed or are_learned or goe
 # Test files go side by side (tests/conftest.py says which stay together), with one process more than there are cores:
 # some wait for others to be killed or to come back. A process takes about 1 GB, so there are never more than four. In their
 # own order: by number of tests the few that take minutes would come last, and all but one process would wait for them.
-BESIDE := -n $(shell expr 1 + `getconf _NPROCESSORS_ONLN`) --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+BESIDE := -n $(shell expr 1 + `getconf _NPROCESSORS_ONLN`) --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
 ifeq ($(shell uname -s),Linux)
 # Displays of its own (pytest-xvfb) with Mesa's software OpenGL: the same on every machine, no window in the user's way.

@@ -13,13 +13,19 @@ from dtcseg.config import SlideJob
 _GUI_FIXTURES = {"qapp", "qtbot", "make_napari_viewer"}
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | None:
     """Keep a file in one process, and all that open windows: two of these would take the keys off each other."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            group = "windows" if item.path.parent.name == "napari_plugin" else item.path.stem
-            item.add_marker(pytest.mark.xdist_group(group))
+    if config.getoption("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneWithWindows(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "windows" if "napari_plugin/" in file else file
+
+    return OneWithWindows(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
