@@ -21,6 +21,8 @@ Kind = Literal["brightfield", "fluorescence"]
 
 _FEW_CELLS = 300
 _DOUBTFUL = (0.1, 0.9)
+_LEAST_NOISE = 1e-4
+"""Results tell noise to four decimals."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ MEASURES: dict[str, Measure] = {
     "glass_tint": Measure("stain", "tint of the glass", high_only=True),
     "sharpness": Measure("focus", "sharpness of nuclei"),
     "sharpness_low": Measure("focus", "sharpness, worst tenth"),
-    "noise": Measure("focus", "noise of the image"),
+    "noise_log10": Measure("focus", "noise of the image"),
     "density_log10": Measure("scores", "cells per mm²"),
     "candidates_log10": Measure("scores", "candidates per 10⁶ cells", high_only=True),
     "doubtful_log10": Measure("scores", "doubtful ones (score 0.1 to 0.9)", high_only=True),
@@ -62,7 +64,8 @@ MEASURES: dict[str, Measure] = {
 
 def shown(name: str, value: float) -> str:
     """Write a measure for a person: logarithms as what they are of."""
-    return f"{10**value:,.0f}".replace(",", " ") if name.endswith("_log10") else f"{value:.3g}"
+    plain = 10**value if name.endswith("_log10") else value
+    return f"{plain:,.0f}".replace(",", " ") if plain >= 1000 else f"{plain:.3g}"
 
 
 @dataclass(frozen=True)
@@ -132,10 +135,14 @@ def _focus(values: object) -> dict[str, float]:
     if not isinstance(values, dict):
         return {}
     found = {}
-    for name in ("sharpness", "sharpness_low", "noise"):
+    for name in ("sharpness", "sharpness_low"):
         value = values.get(name)
         if isinstance(value, int | float):
             found[name] = float(value)
+    noise = values.get("noise")
+    if isinstance(noise, int | float):
+        # as a logarithm: a few known slides with much of it must not hide how blurred another is
+        found["noise_log10"] = math.log10(max(noise, _LEAST_NOISE))
     return found
 
 

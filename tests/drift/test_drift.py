@@ -14,7 +14,7 @@ from dtcseg.cli import app
 from dtcseg.config import SlideJob
 from dtcseg.drift.folder import by_day, drift_lines, drift_of
 from dtcseg.drift.judge import Scale, judge_batch
-from dtcseg.drift.measures import MEASURES, Measured, measure
+from dtcseg.drift.measures import MEASURES, Measured, measure, shown
 from dtcseg.drift.picture import drift_svg, standalone_svg
 from dtcseg.drift.reference import (
     Reference,
@@ -65,6 +65,15 @@ def test_measures_have_the_values_they_are_named_for():
         assert found[name] == pytest.approx(0, abs=1e-3)
 
 
+def test_measures_are_written_for_a_person():
+    assert shown("noise_log10", -2.0) == "0.01"
+    assert shown("candidates_log10", np.log10(31_623)) == "31 623"
+    assert shown("density_log10", np.log10(812)) == "812"
+    assert shown("sharpness", 0.81234) == "0.812"
+    noisy = {"focus": {"sharpness": 1.0, "sharpness_low": 0.9, "noise": 0.0}}
+    assert measure(replace(record(), details=noisy), []).values["noise_log10"] == -4
+
+
 def test_turned_stains_are_told_in_degrees():
     unit = np.array(HEMATOXYLIN) / np.linalg.norm(HEMATOXYLIN)
     red = np.array(CHROMOGENS["aec"]) / np.linalg.norm(CHROMOGENS["aec"])
@@ -79,7 +88,7 @@ def test_turned_stains_are_told_in_degrees():
 def test_what_was_not_measured_is_left_out():
     bare = replace(record(), details={})
     assert set(measure(bare, CELLS).values) == {"density_log10", "candidates_log10", "doubtful_log10"}
-    assert not any(name.endswith("_log10") for name in measure(record(mnc=100), CELLS).values)
+    assert not {"density_log10", "candidates_log10"} & set(measure(record(mnc=100), CELLS).values)
     assert "chromogen_along_deg" not in measure(record(chromogen_estimated=False), CELLS).values
     assert measure(replace(record(), details={"profile": {"kind": 3}, "focus": "x"}), [{"score": "?"}]).values == {}
 
@@ -105,7 +114,7 @@ def test_batches_of_laboratories_like_the_training_seldom_alarm(known):
     drifts = [judge_batch(laboratory(rng, 10), known) for _ in range(300)]
     alarms = {group: sum(group in drift.alarms for drift in drifts) for group in ("stain", "focus", "scores")}
     assert max(alarms.values()) <= 9, "at most 1 % of each, 2 % in the worst case: more than 9 of 300 has p < 0.002"
-    assert len({drift.slides[0].slide.values["noise"] for drift in drifts}) == 300
+    assert len({drift.slides[0].slide.values["noise_log10"] for drift in drifts}) == 300
 
 
 def test_a_batch_of_mixed_laboratories_is_quiet_too(known):
