@@ -31,6 +31,9 @@ NOT_AGAIN := two_hundred or thousands or network or killed or are_learned or goe
 # own order: by number of tests the few that take minutes would come last, and all but one process would wait for them.
 BESIDE := -n $(shell expr 1 + `getconf _NPROCESSORS_ONLN`) --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
+# One thread each: more would wait for each other, and turn while they wait.
+THRIFTY := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
+
 ifeq ($(shell uname -s),Linux)
 # Displays of its own (pytest-xvfb) with Mesa's software OpenGL: the same on every machine, no window in the user's way.
 DISPLAYED := env -u WAYLAND_DISPLAY QT_QPA_PLATFORM=xcb LIBGL_ALWAYS_SOFTWARE=1
@@ -72,10 +75,10 @@ typecheck: $(DEV) ## mypy --strict
 	$(RUN) -m mypy
 
 pytest: $(DEV) ## the tests alone
-	$(DISPLAYED) $(RUN) -m pytest $(BESIDE) $(PYTEST_ARGS)
+	$(THRIFTY) $(DISPLAYED) $(RUN) -m pytest $(BESIDE) $(PYTEST_ARGS)
 
 pytest-pyqt: $(DEV) $(PYQT)/.done ## the plugin's tests with PyQt6 in the place of PySide6
-	PYTHONPATH=$(abspath $(PYQT)) QT_API=pyqt6 PYTEST_QT_API=pyqt6 $(DISPLAYED) $(RUN) -m pytest tests/napari_plugin \
+	PYTHONPATH=$(abspath $(PYQT)) QT_API=pyqt6 PYTEST_QT_API=pyqt6 $(THRIFTY) $(DISPLAYED) $(RUN) -m pytest tests/napari_plugin \
 		-n logical --maxprocesses 4 --dist loadfile -k "not ($(NOT_AGAIN))" $(PYTEST_ARGS)
 
 test-lowest: ## the tests without a window on the oldest libraries pyproject.toml allows (Python 3.11)
