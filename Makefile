@@ -77,9 +77,10 @@ typecheck: $(DEV) ## mypy --strict
 pytest: $(DEV) ## the tests alone
 	$(THRIFTY) $(DISPLAYED) $(RUN) -m pytest $(BESIDE) $(PYTEST_ARGS)
 
+# Two processes at most: with three a key was lost now and then.
 pytest-pyqt: $(DEV) $(PYQT)/.done ## the plugin's tests with PyQt6 in the place of PySide6
 	PYTHONPATH=$(abspath $(PYQT)) QT_API=pyqt6 PYTEST_QT_API=pyqt6 $(THRIFTY) $(DISPLAYED) $(RUN) -m pytest tests/napari_plugin \
-		-n logical --maxprocesses 4 --dist loadfile -k "not ($(NOT_AGAIN))" $(PYTEST_ARGS)
+		-n logical --maxprocesses 2 --dist loadfile -k "not ($(NOT_AGAIN))" $(PYTEST_ARGS)
 
 test-lowest: ## the tests without a window on the oldest libraries pyproject.toml allows (Python 3.11)
 	test -x $(LOWEST)/bin/python || bash scripts/make_venv.sh python3.11 $(LOWEST)
