@@ -24,7 +24,8 @@ LOWEST := .venv-lowest
 # PyQt6 is GPL: the plugin is tested with it, and nothing here depends on it. So it has a folder of its own.
 PYQT := $(VENV)/pyqt6
 # What takes long there and shows no widget that the others do not.
-NOT_AGAIN := two_hundred or thousands or network or killed or are_learned or goes_on or goes_wrong or refused_cannot or ends_with or are_gone
+NOT_AGAIN := two_hundred or thousands or network or killed or are_learned or goes_on or goes_wrong or refused_cannot or ends_with or are_gone \
+	or moved or fills_up or elsewhere or lets_go or unknown_reader or keeps_what or stands_in or fluorescence or flat_slide
 
 # Test files go side by side (tests/conftest.py says which stay together), with one process more than there are cores:
 # some wait for others to be killed or to come back. A process takes about 1 GB, so there are never more than four. In their
@@ -53,7 +54,7 @@ demo: setup ## set everything up, score data_samples/, and hold the counts again
 
 test: setup-dev system ## set everything up; ruff, mypy and pytest with the GUI tests
 	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory -j 2 typecheck pytest
+	@$(MAKE) --no-print-directory -j 3 typecheck pytest $(PYQT)/.done
 	@$(MAKE) --no-print-directory pytest-pyqt
 
 setup: $(CORE) ## make the environment and install dtcseg into it
