@@ -148,14 +148,11 @@ def _unlisted(path: Path) -> _Log:
 
 def _check_log(path: Path) -> _Log:
     log = _Log(path)
-    head, head_problem = _head(path)  # before the log, which may grow meanwhile
     try:
-        lines, torn = split_lines(path.read_bytes())
+        (head, head_problem), (lines, torn) = _read(path)
     except OSError as error:
         log.report(1, f"cannot be read ({error.strerror or error})")
         return log
-    if head is None and not head_problem and len(lines) > 1 and head_path(path).exists():
-        return _check_log(path)  # begun in between: a head record is there before the first entry is
     _check_lines(log, lines)
     if torn or not lines:
         log.report(
@@ -178,6 +175,14 @@ def _check_log(path: Path) -> _Log:
     elif head is not None and not log.problems and log.names[head.n] != head:
         log.report(head.n + 1, "is not the entry that the head record tells of: replaced, or the head record altered")
     return log
+
+
+def _read(path: Path) -> tuple[tuple[EntryName | None, str], tuple[list[bytes], bytes]]:
+    """Head record and lines of a log that may grow meanwhile: the head first, so it tells of no more than the lines."""
+    head, lines = _head(path), split_lines(path.read_bytes())
+    if head == (None, "") and len(lines[0]) > 1:  # perhaps begun in between: the head is written before the first entry
+        head, lines = _head(path), split_lines(path.read_bytes())
+    return head, lines
 
 
 def _check_lines(log: _Log, lines: list[bytes]) -> None:
