@@ -18,6 +18,7 @@ from dtcseg.look import NEIGHBOURHOOD_UM, look_at
 from dtcseg.network.engine import Engine
 from dtcseg.network.model import LOOK_MPP_UM, SCREEN_MPP_UM
 from dtcseg.network.weights import Card, WeightsInfo, resolve
+from dtcseg.ordinary import ordinary_pixels
 from dtcseg.overview import Overview, read_overview
 from dtcseg.parallel import cores
 from dtcseg.quality import BLOCK_PX, Code, QualityMap, Spots, find_spots, judge, summary
@@ -109,7 +110,7 @@ def score_open(
     slide: Slide, job: SlideJob, engine: Engine, config: ScoreConfig, on_progress: OnProgress = lambda share: None
 ) -> SlideScore:
     """Score a slide that is open already; otherwise as `score_slide`."""
-    opened, profile = _prepare(slide, job, max(1, cores() // max(config.workers, 1)))
+    opened, profile = _prepare(slide, job, max(1, cores() // max(config.workers, 1)), engine)
     on_progress(0.05)
     return _score(opened, profile, engine, config, on_progress)
 
@@ -120,10 +121,19 @@ def load_engine(info: WeightsInfo, device: str) -> Engine:
     return Engine(info, device)
 
 
-def _prepare(slide: Slide, job: SlideJob, threads: int) -> tuple[_Opened, SlideProfile]:
-    """Look at the slide small, and learn from that how its pixels turn into planes; the overview is not kept."""
+def _prepare(slide: Slide, job: SlideJob, threads: int, engine: Engine) -> tuple[_Opened, SlideProfile]:
+    """Look at the slide small, and learn from that how its pixels turn into planes; the overview is not kept.
+
+    Learned twice: what of the sample is ordinary cells shows only once there are planes to look at.
+    """
     opened, overview = _look_small(slide, threads)
-    return opened, _profile(opened, overview, job)
+    fields = _sample(opened, overview)
+    sample = cast("PixelArray", np.concatenate([field.reshape(-1, field.shape[2]) for field in fields]))
+    estimate = _estimator(opened, overview, job, sample)
+    profile = estimate(sample)
+    if len(sample):
+        profile = estimate(ordinary_pixels(fields, profile, engine, opened.grid.mpp_um))
+    return opened, profile
 
 
 def _look_small(slide: Slide, threads: int) -> tuple[_Opened, Overview]:
@@ -158,28 +168,40 @@ def _checked_mpp(slide: Slide) -> float:
     return mpp_um
 
 
-def _profile(opened: _Opened, overview: Overview, job: SlideJob) -> SlideProfile:
-    """Learn how this slide turns into planes."""
+def _estimator(
+    opened: _Opened, overview: Overview, job: SlideJob, sample: PixelArray
+) -> Callable[[PixelArray], SlideProfile]:
+    """Choose how to learn from pixels of ordinary cells how this slide turns into planes."""
     if opened.slide.kind == "fluorescence":
         if job.stain not in (None, "if"):
             raise UnsuitableSlide(
                 opened.slide.path, f"it has fluorescence channels, but its stain is said to be {job.stain}"
             )
-        sample = _sample(opened, overview)
-        return estimate_fluorescence(sample, match_channels(opened.slide.channels), job.stain_source or "image")
+        roles = match_channels(opened.slide.channels)
+        return lambda pixels: estimate_fluorescence(pixels, roles, job.stain_source or "image")
     if job.stain == "if":
         raise UnsuitableSlide(opened.slide.path, "it is a brightfield (RGB) image, but its stain is said to be if")
-    return _brightfield_profile(opened, overview, job.stain, job.stain_source)
+    white, sample = _white(opened, overview), cast("npt.NDArray[np.uint8]", sample)
+    foreign = foreign_share(sample, white)
+    if foreign > _MAX_FOREIGN:
+        raise UnsuitableSlide(
+            opened.slide.path,
+            f"{100 * foreign:.0f} % of what is stained is of no colour of hematoxylin, new fuchsin, fast red, AEC or "
+            "DAB; is it a cytokeratin slide?",
+        )
+    patches = _chromogen_patches(opened, overview, sample, white, job.stain)
+    return lambda pixels: estimate_brightfield(
+        cast("npt.NDArray[np.uint8]", pixels), patches, white, job.stain, job.stain_source
+    )
 
 
-def _brightfield_profile(
-    opened: _Opened, overview: Overview, stain: Stain | None, stain_source: str
-) -> BrightfieldProfile:
+def _chromogen_patches(
+    opened: _Opened, overview: Overview, sample: npt.NDArray[np.uint8], white: Vector, stain: Stain | None
+) -> list[npt.NDArray[np.uint8]]:
+    """Pixels around the places that look most like chromogen."""
     pixels = cast("npt.NDArray[np.uint8]", overview.pixels)
-    white = _white(opened, overview)
     scale = overview.grid.mpp_um
     mask = _resized(opened.mask, pixels.shape[:2]) & overview.readable & ~_resized(opened.spots.ink, pixels.shape[:2])
-    sample = cast("npt.NDArray[np.uint8]", _sample(opened, overview))
     places = chromogen_places(
         pixels,
         mask,
@@ -195,14 +217,7 @@ def _brightfield_profile(
         patch = _read_patch(opened, centre[0] - _PLACE_PX // 2, centre[1] - _PLACE_PX // 2, _PLACE_PX)
         if patch is not None:
             patches.append(cast("npt.NDArray[np.uint8]", patch.reshape(-1, patch.shape[2])))
-    foreign = foreign_share(sample, white)
-    if foreign > _MAX_FOREIGN:
-        raise UnsuitableSlide(
-            opened.slide.path,
-            f"{100 * foreign:.0f} % of what is stained is of no colour of hematoxylin, new fuchsin, fast red, AEC or "
-            "DAB; is it a cytokeratin slide?",
-        )
-    return estimate_brightfield(sample, patches, white, stain, stain_source)
+    return patches
 
 
 def _white(opened: _Opened, overview: Overview) -> Vector:
@@ -215,29 +230,28 @@ def _white(opened: _Opened, overview: Overview) -> Vector:
     return r, g, b
 
 
-def _sample(opened: _Opened, overview: Overview) -> PixelArray:
-    """Pixels (N, C) at about 1 µm/px from fields spread evenly over the spots; the same fields on every run."""
+def _sample(opened: _Opened, overview: Overview) -> list[PixelArray]:
+    """Fields at about 1 µm/px, spread evenly over the spots; the same on every run, one of no pixels without a spot."""
     rows, columns = np.nonzero(opened.mask)
-    channels = len(opened.slide.channels)
     if not rows.size:
-        return cast("PixelArray", np.zeros((0, channels), overview.pixels.dtype))
+        return [cast("PixelArray", np.zeros((0, 1, len(opened.slide.channels)), overview.pixels.dtype))]
     picks = np.linspace(0, rows.size - 1, 4 * _SAMPLE_FIELDS).astype(int)
     picks = np.random.default_rng(0).permutation(picks)
-    parts: list[PixelArray] = []
+    fields: list[PixelArray] = []
     for pick in picks:
         x, y = (
             int((v[pick] + 0.5) * opened.spots.mpp_um / opened.grid.mpp_um) - _SAMPLE_PX // 2 for v in (columns, rows)
         )
-        patch = _read_patch(opened, x, y, _SAMPLE_PX)
-        if patch is not None:
-            parts.append(cast("PixelArray", patch.reshape(-1, channels)))
-        if len(parts) == _SAMPLE_FIELDS:
+        field = _read_patch(opened, x, y, _SAMPLE_PX)
+        if field is not None:
+            fields.append(field)
+        if len(fields) == _SAMPLE_FIELDS:
             break
-    if not parts:
+    if not fields:
         raise UnreadableRegion(
             opened.slide.path, "no part of the spot can be decoded; copy the file again from the scanner"
         )
-    return cast("PixelArray", np.concatenate(parts))
+    return fields
 
 
 def _read_patch(opened: _Opened, x: int, y: int, side: int) -> PixelArray | None:

@@ -43,6 +43,19 @@ def assert_same(a, b):
     assert (a.area_mm2, a.qc, a.excluded_mm2, a.mnc) == (b.area_mm2, b.qc, b.excluded_mm2, b.mnc)
 
 
+def test_many_tumour_cells_are_not_taken_for_background(tmp_path):
+    """One tumour cell to thirty others leaves the zero of cytokeratin and its spread where ordinary cells put them."""
+    spec = draw_slide_spec(np.random.default_rng(5), stain="new_fuchsin", mpp_um=0.5, size_px=(1600, 1600))
+    told = []
+    for tumour_cells in (0, 18):
+        path = tmp_path / f"{tumour_cells}.ome.tif"
+        write_slide(path, replace(spec, density_per_mm2=1500.0, counts=(("tumour_single", tumour_cells),)), seed=5)
+        told.append(score_slide(job(path), ScoreConfig(out=tmp_path)).details["profile"])
+    plain, rich = told
+    assert rich["ck_spread"] < 1.5 * plain["ck_spread"]
+    assert rich["ck_background"] < plain["ck_background"] + 0.02
+
+
 def test_counts_and_calls_agree_with_the_truth(slide, reference):
     truth = slide[1]
     assert reference.stain in ("fast_red", "new_fuchsin")

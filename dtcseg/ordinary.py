@@ -1,0 +1,72 @@
+"""A slide's ordinary cells, which set the zero of cytokeratin: its sample without what the first look stops at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from scipy import ndimage
+
+from dtcseg.network.model import SCREEN_STRIDE_PX
+from dtcseg.network.peaks import CANDIDATE_APART_PX, candidate_logits, core_peaks
+from dtcseg.tiles import Tile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from dtcseg.network.engine import Engine
+    from dtcseg.screen import SlideProfile
+    from dtcseg.slide._base import PixelArray
+
+_AROUND_UM = 15.0
+"""The half of a tumour cell of common size (`domain`: 12 to 45 µm across), and what optics and JPEG carry beside it."""
+_LEAST_SHARE = 0.2
+"""With less of the sample left, candidates are no exception on this slide, and all of it counts."""
+_HALO_PX = 32
+
+
+def ordinary_pixels(fields: Sequence[PixelArray], profile: SlideProfile, engine: Engine, mpp_um: float) -> PixelArray:
+    """Leave candidates, and what lies around them, out of a sample of fields.
+
+    A slide with many CK+ cells (a control, a heavily infiltrated marrow) would otherwise pass their stain for the
+    background and the spread of its ordinary cells: with 60 tumour cells among 2,500, the spread was read up to thirty
+    times too high, and a tumour cell in ten was missed for it.
+
+    Parameters
+    ----------
+    fields : sequence of (H, W, C) uint8 or uint16
+        At about 1 µm/px.
+    profile : SlideProfile
+        Estimated from the whole of them.
+    engine : Engine
+    mpp_um : float
+        Pixel size of the fields.
+
+    Returns
+    -------
+    (N, C) uint8 or uint16
+        Pixels in the order of the fields.
+    """
+    kept = [field[_ordinary(field, profile, engine, mpp_um)] for field in fields]
+    whole = [field.reshape(-1, field.shape[2]) for field in fields]
+    few = sum(map(len, kept)) < _LEAST_SHARE * sum(map(len, whole))
+    return cast("PixelArray", np.concatenate(whole if few else kept))
+
+
+def _ordinary(field: PixelArray, profile: SlideProfile, engine: Engine, mpp_um: float) -> npt.NDArray[np.bool_]:
+    """Pixels (H, W) of a field that are far from candidates."""
+    height, width = field.shape[:2]
+    sides = [-(-(side + 2 * _HALO_PX) // SCREEN_STRIDE_PX) * SCREEN_STRIDE_PX for side in (height, width)]
+    planes = np.zeros((1, 3, *sides), np.float32)
+    planes[0, :, _HALO_PX : _HALO_PX + height, _HALO_PX : _HALO_PX + width] = profile.planes(field)  # type: ignore[arg-type]
+    logits = candidate_logits(engine.screen(planes)[0])
+    tile = Tile(0, 0, width, height, _HALO_PX)
+    threshold = engine.info.card.candidate_threshold
+    found = core_peaks(logits, tile, threshold, CANDIDATE_APART_PX)
+    far = np.ones((height, width), bool)
+    if len(found):
+        far[tuple(np.round(found[:, 1::-1]).astype(int).T)] = False
+        far = ndimage.distance_transform_edt(far) > _AROUND_UM / mpp_um
+    return far
