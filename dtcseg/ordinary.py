@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from dtcseg.network.model import SCREEN_STRIDE_PX
 from dtcseg.network.peaks import CANDIDATE_APART_PX, candidate_logits, core_peaks
-from dtcseg.tiles import Tile
+from dtcseg.tiles import lone_tile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dtcseg.slide._base import PixelArray
 
 _AROUND_UM = 15.0
-"""The half of a tumour cell of common size (`domain`: 12 to 45 µm across), and what optics and JPEG carry beside it."""
+"""Half of a tumour cell of common size (20 µm across), and 5 µm for what optics and JPEG carry beside it."""
 _LEAST_SHARE = 0.2
 """With less of the sample left, candidates are no exception on this slide, and all of it counts."""
 _HALO_PX = 32
@@ -49,23 +49,19 @@ def ordinary_pixels(fields: Sequence[PixelArray], profile: SlideProfile, engine:
     (N, C) uint8 or uint16
         Pixels in the order of the fields.
     """
-    kept = [field[_ordinary(field, profile, engine, mpp_um)] for field in fields]
-    whole = [field.reshape(-1, field.shape[2]) for field in fields]
-    few = sum(map(len, kept)) < _LEAST_SHARE * sum(map(len, whole))
-    return cast("PixelArray", np.concatenate(whole if few else kept))
+    kept = [_ordinary(field, profile, engine, mpp_um) for field in fields]
+    if sum(mask.sum() for mask in kept) < _LEAST_SHARE * sum(mask.size for mask in kept):
+        kept = [np.ones_like(mask) for mask in kept]
+    return cast("PixelArray", np.concatenate([field[mask] for field, mask in zip(fields, kept, strict=True)]))
 
 
 def _ordinary(field: PixelArray, profile: SlideProfile, engine: Engine, mpp_um: float) -> npt.NDArray[np.bool_]:
     """Pixels (H, W) of a field that are far from candidates."""
-    height, width = field.shape[:2]
-    sides = [-(-(side + 2 * _HALO_PX) // SCREEN_STRIDE_PX) * SCREEN_STRIDE_PX for side in (height, width)]
-    planes = np.zeros((1, 3, *sides), np.float32)
-    planes[0, :, _HALO_PX : _HALO_PX + height, _HALO_PX : _HALO_PX + width] = profile.planes(field)  # type: ignore[arg-type]
+    planes, tile = lone_tile(profile.planes(field), halo=_HALO_PX, align=SCREEN_STRIDE_PX)  # type: ignore[arg-type]
     logits = candidate_logits(engine.screen(planes)[0])
-    tile = Tile(0, 0, width, height, _HALO_PX)
     threshold = engine.info.card.candidate_threshold
     found = core_peaks(logits, tile, threshold, CANDIDATE_APART_PX)
-    far = np.ones((height, width), bool)
+    far = np.ones(field.shape[:2], bool)
     if len(found):
         far[tuple(np.round(found[:, 1::-1]).astype(int).T)] = False
         far = ndimage.distance_transform_edt(far) > _AROUND_UM / mpp_um

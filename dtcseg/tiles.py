@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import numpy.typing as npt
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,30 @@ class Tile:
     width: int
     height: int
     halo: int
+
+
+def lone_tile(planes: npt.NDArray[np.floating], *, halo: int, align: int) -> tuple[npt.NDArray[np.float32], Tile]:
+    """Lay a field that is no part of a slide on empty glass, as the network takes it.
+
+    Parameters
+    ----------
+    planes : (C, H, W) float
+    halo : int
+        Glass around the field, at least.
+    align : int
+        The sides are filled up to multiples of this.
+
+    Returns
+    -------
+    canvas : (1, C, H', W') float32
+    tile : Tile
+        Its core is the field.
+    """
+    channels, height, width = planes.shape
+    sides = [-(-(side + 2 * halo) // align) * align for side in (height, width)]
+    canvas = np.zeros((1, channels, *sides), np.float32)
+    canvas[0, :, halo : halo + height, halo : halo + width] = planes
+    return canvas, Tile(0, 0, width, height, halo)
 
 
 def plan_tiles(

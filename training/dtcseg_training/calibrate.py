@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from dtcseg.network.model import LOOK_CLASSES, SCREEN_STRIDE_PX, Look, Screen
 from dtcseg.network.peaks import CANDIDATE_APART_PX, NUCLEUS_APART_PX, candidate_logits, core_peaks, nucleus_logits
 from dtcseg.network.sides import look_from_all_sides, worth_all_sides
-from dtcseg.tiles import Tile
+from dtcseg.tiles import lone_tile
 from dtcseg_training.fields import LOOK_INNER
 from dtcseg_training.temperature import fit_temperature
 
@@ -104,13 +104,9 @@ def calibrate(screen: Screen, look: Look, lessons: Sequence[Lesson], mined: Sequ
 
 def find_peaks(screen: Screen, lesson: Lesson) -> tuple[FloatArray, FloatArray]:
     """Nuclei and candidates (N, 3) of a lesson, x and y in its pixels and probability, each down to a low one."""
-    height, width = lesson.planes.shape[1:]
-    full = [-(-(side + 2 * _HALO_PX) // SCREEN_STRIDE_PX) * SCREEN_STRIDE_PX for side in (height, width)]
-    planes = np.zeros((1, 3, *full), np.float32)
-    planes[0, :, _HALO_PX : _HALO_PX + height, _HALO_PX : _HALO_PX + width] = lesson.planes
+    planes, tile = lone_tile(lesson.planes, halo=_HALO_PX, align=SCREEN_STRIDE_PX)
     with torch.inference_mode():
         maps = screen(torch.from_numpy(planes))[0]
-    tile = Tile(0, 0, width, height, _HALO_PX)
     nuclei = core_peaks(nucleus_logits(maps), tile, _LEAST, NUCLEUS_APART_PX)
     candidates = core_peaks(candidate_logits(maps), tile, _LEAST, CANDIDATE_APART_PX)
     for points in (nuclei, candidates):
