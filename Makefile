@@ -32,8 +32,9 @@ NOT_AGAIN := two_hundred or thousands or network or killed or are_learned or goe
 # own order: by number of tests the few that take minutes would come last, and all but one process would wait for them.
 BESIDE := -n $(shell expr 1 + `getconf _NPROCESSORS_ONLN`) --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
-# One thread each: more would wait for each other, and turn while they wait.
-THRIFTY := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
+# One thread each: more would wait for each other, and turn while they wait. And what is compiled is kept, also where the
+# environment says it should not be: the tests start hundreds of processes, each of which would compile PyTorch anew.
+THRIFTY := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PYTHONDONTWRITEBYTECODE=
 
 ifeq ($(shell uname -s),Linux)
 # Displays of its own (pytest-xvfb) with Mesa's software OpenGL: the same on every machine, no window in the user's way.
