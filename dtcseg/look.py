@@ -148,7 +148,7 @@ def look_closely(
     """
     left, top = (round((v + 0.5) / grid.downsample - 0.5) - LOOK_PX // 2 for v in (x_px, y_px))
     crop = read_planes(slide, grid, profile, left, top, LOOK_PX, LOOK_PX)
-    masks, calls = engine.look(crop[None], profile.ck_spread)
+    masks, calls = engine.look(crop[None], profile.ck_spread, profile.signature)
     middle = _middle_object(masks[0][LOOK_MASKS.index("cell")])
     seen = _measured(crop, masks[0], calls[0], (left, top), grid.mpp_um, middle)
     nucleus = _own_nucleus(masks[0][LOOK_MASKS.index("nucleus")] > 0.5, middle[0])
@@ -170,7 +170,7 @@ def _look_group(
         corners.append((left, top))
     if not crops:
         return []
-    masks, calls = engine.look(np.stack(crops), profile.ck_spread)
+    masks, calls = engine.look(np.stack(crops), profile.ck_spread, profile.signature)
     return [
         _measure(crop, mask, call, corner, grid.mpp_um)
         for crop, mask, call, corner in zip(crops, masks, calls, corners, strict=True)

@@ -22,6 +22,7 @@ from dtcseg.network.history import (
     standing,
     stored,
 )
+from dtcseg.network.reading import reading_of
 from dtcseg.network.weights import Card, WeightsInfo, load, released_weights, resolve
 from dtcseg.results.atomic import write_file, writing_to
 from dtcseg.results.text import one_line
@@ -247,6 +248,8 @@ def essentials(known: Known) -> list[tuple[str, str]]:
         ("fitted from", card.parent or "nothing"),
         ("tumour call from", f"score {card.tumour_threshold:g}"),
     ]
+    asked = reading_of(card.reading)
+    lines += [("readers ask", asked.text)] if asked else []
     lines += [("trained on", text) for text in _texts(card.trained_on)] or [("trained on", "its card does not say")]
     lines += [("gate", text) for text in gate_texts(card)]
     lines += [

@@ -53,6 +53,11 @@ class SlideProfile(Profile, Protocol):
     """A profile estimated on the slide's own cells (`BrightfieldProfile`, `FluorescenceProfile`)."""
 
     @property
+    def signature(self) -> tuple[float, ...]:
+        """How the slide is stained (`dtcseg.network.reading.Signature`)."""
+        ...
+
+    @property
     def ck_spread(self) -> float:
         """How far the cytokeratin of this slide's ordinary cells spreads, on the plane."""
         ...

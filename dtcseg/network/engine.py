@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.nn.functional import softplus
 
 from dtcseg.network.cpu import can_fuse, fuse_passes
 from dtcseg.network.device import choose_device
-from dtcseg.network.model import LOOK_PX, PLANES, fuse
+from dtcseg.network.model import LOOK_CLASSES, LOOK_PX, PLANES, fuse
+from dtcseg.network.reading import reading_of
 from dtcseg.network.sides import look_from_all_sides, worth_all_sides
 from dtcseg.network.weights import WeightsInfo, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from dtcseg.network.reading import Signature
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -41,6 +45,7 @@ class Engine:
 
     def __init__(self, info: WeightsInfo, device: str = "auto") -> None:
         self.info = info
+        self._reading = reading_of(info.card.reading)
         screen, look = load(info)
         for network in (screen, look):
             fuse(network)
@@ -84,7 +89,7 @@ class Engine:
             return parts[0] if len(parts) == 1 else torch.cat(parts)
         return torch.cat(self._in_parts(planes, run))
 
-    def look(self, crops: FloatArray, ck_spread: float) -> tuple[FloatArray, FloatArray]:
+    def look(self, crops: FloatArray, ck_spread: float, signature: Signature = ()) -> tuple[FloatArray, FloatArray]:
         """Masks and call probabilities of candidates, always in float32; likely tumour cells from all sides.
 
         Parameters
@@ -92,6 +97,8 @@ class Engine:
         crops : (N, 3, 128, 128) float32
         ck_spread : float
             Of the slide's profile.
+        signature : Signature
+            Of the slide's profile: what readers asked (`Reading`) holds as far as it is like that of their slides.
 
         Returns
         -------
@@ -107,10 +114,13 @@ class Engine:
             host = self._laid_out(full)
             with torch.inference_mode(), self._turn:
                 on_device = self._to_device(host)
-                mask_logits, call_logits = self._look(on_device, spread)
+                mask_logits, call_logits, strength = self._look.seen(on_device, spread)
                 probability = mask_logits.sigmoid()
                 for i in torch.nonzero(worth_all_sides(call_logits)[: len(part)])[:, 0].tolist():
                     probability[i], call_logits[i] = look_from_all_sides(self._look, on_device[i], spread[i])
+                if self._reading is not None:
+                    fall = softplus(self._reading.asked * (self._reading.clear - strength))
+                    call_logits[:, LOOK_CLASSES.index("tumour")] -= self._reading.likeness(signature) * fall
                 masks.append(probability.cpu().numpy()[: len(part)])
                 calls.append((call_logits / self.info.card.temperature).softmax(1).cpu().numpy()[: len(part)])
         if not masks:

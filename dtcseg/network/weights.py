@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from dtcseg import __version__
 from dtcseg.errors import UsageError
 from dtcseg.network.history import VARIABLE, own_folder, own_names, read_history, standing, stored
+from dtcseg.network.reading import reading_of
 from dtcseg.results.text import one_line
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class Card:
         Sources, licences, numbers and seed, for the record.
     figures : dict
         Figures measured on slides not trained on, for the record.
+    reading : dict
+        `Reading.to_json`; empty in released weights.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Card:
     parent: str = ""
     trained_on: dict[str, object] = field(default_factory=dict)
     figures: dict[str, object] = field(default_factory=dict)
+    reading: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -225,6 +229,7 @@ def read_card(path: Path) -> Card:
         for key in ("nucleus_threshold", "candidate_threshold", "tumour_threshold", "temperature", "count_relative_sd"):
             if not 0 <= float(getattr(card, key)) < 100:
                 raise ValueError(f"{key} is out of range")
+        reading_of(card.reading)
     except UsageError:
         raise
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

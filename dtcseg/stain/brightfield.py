@@ -90,6 +90,11 @@ class BrightfieldProfile:
     ck_background: float = 0.0
     ck_spread: float = 0.0
 
+    @property
+    def signature(self) -> tuple[float, ...]:
+        """How the slide is stained (`dtcseg.network.reading.Signature`)."""
+        return (*self.hematoxylin, *self.chromogen, self.ck_spread)
+
     def to_json(self) -> dict[str, object]:
         """Return the profile as plain JSON values."""
         return {

@@ -57,6 +57,11 @@ class FluorescenceProfile:
     stain_source: str = "image"
     ck_spread: float = 0.0
 
+    @property
+    def signature(self) -> tuple[float, ...]:
+        """How the slide is stained (`dtcseg.network.reading.Signature`)."""
+        return (self.ck_spread,)
+
     def to_json(self) -> dict[str, object]:
         """Return the profile as plain JSON values."""
         return {

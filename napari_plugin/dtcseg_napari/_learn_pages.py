@@ -58,8 +58,8 @@ class ChoosePage(QWidget):
         self.start = QPushButton("Learn")
         self.start.setEnabled(False)
         self.note = plain_label(
-            "Learning takes some half an hour. Nothing changes until you say so afterwards, and what is not better is "
-            "refused. Research use only."
+            "Learning takes a quarter of an hour or so. Nothing changes until you say so afterwards, and what is not "
+            "better is refused. Research use only."
         )
         buttons = QHBoxLayout()
         buttons.addWidget(self.add)
@@ -128,7 +128,7 @@ class ProgressPage(QWidget):
         self.bar.setValue(0)
         self.text.setText("Looking at what readers said …")
         self.left.setText(left_text(None))
-        self.curves.show_curves(())
+        self.curves.hide()  # few verdicts leave the network as it is: there is no curve of a fit
         self.stop.setEnabled(True)
 
     def show_progress(self, told: LearnProgress) -> None:
@@ -140,6 +140,7 @@ class ProgressPage(QWidget):
         self.left.setText(left_text(told.seconds_left))
         if told.curves:
             self.curves.show_curves(told.curves)
+            self.curves.show()
 
     def stopping(self) -> None:
         """Say that the stop was heard."""

@@ -43,12 +43,14 @@ class Challenger:
     parent : WeightsInfo
     look : Look
     name : str
+    reading : dict
+        `Reading.to_json`, or empty.
     """
 
-    def __init__(self, path: Path, parent: WeightsInfo, look: Look, name: str) -> None:
+    def __init__(self, path: Path, parent: WeightsInfo, look: Look, name: str, reading: dict[str, object]) -> None:
         self._path, self._look = path, look
         self._screen, _ = load(parent)
-        self._card = replace(parent.card, name=name, parent=parent.sha256)
+        self._card = replace(parent.card, name=name, parent=parent.sha256, reading=reading)
 
     def written(self, **changes: object) -> WeightsInfo:
         """Write the file with these members of the card, which stay."""

@@ -46,7 +46,7 @@ def probabilities(
     def work(part: tuple[int, int]) -> npt.NDArray[np.float32]:
         unit, first = units[part[0]], part[1]
         crops = np.ascontiguousarray(unit.crops[first : first + _PART][LOOK_INNER], np.float32)
-        return engine.look(crops, float(unit.spreads[0]))[1]
+        return engine.look(crops, float(unit.spreads[0]), unit.signature)[1]
 
     found: list[list[npt.NDArray[np.float32]]] = [[np.zeros((0, len(LOOK_CLASSES)), np.float32)] for _ in units]
     done = 0

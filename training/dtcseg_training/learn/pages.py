@@ -11,6 +11,7 @@ import jinja2
 
 from dtcseg import __version__
 from dtcseg.errors import UsageError
+from dtcseg.network.reading import reading_of
 
 if TYPE_CHECKING:
     from dtcseg.network.weights import WeightsInfo
@@ -44,6 +45,7 @@ def learning_page(outcome: LearnOutcome, parent: WeightsInfo, info: WeightsInfo,
         comparisons=[_rows(c) for c in (outcome.gate.lab, outcome.gate.reference) if c is not None],
         curve=_curve(curves) if curves else "",
         changed=[(c, "data:image/png;base64," + base64.b64encode(c.picture).decode()) for c in outcome.changed],
+        asked=reading_of(info.card.reading),
         reviews=info.card.trained_on.get("reviews", {}),
         temperature=(parent.card.temperature, info.card.temperature),
     )
@@ -97,6 +99,7 @@ def card_text(outcome: LearnOutcome, parent: WeightsInfo, info: WeightsInfo) -> 
     data, gate = outcome.data, outcome.gate
     cells = ", ".join(f"{count} {call}" for call, count in data.cells.items())
     overridden = info.card.figures.get("overridden")
+    asked = reading_of(info.card.reading)
     lines = [
         f"# Model card: {_plain(info.name)}",
         "",
@@ -108,7 +111,7 @@ def card_text(outcome: LearnOutcome, parent: WeightsInfo, info: WeightsInfo) -> 
         lines += [f"- **{_plain(str(line))}**" for line in overridden] + [""]
     lines += [
         "## What it is",
-        f"`{_plain(parent.name)}` (sha256 `{parent.sha256}`), whose second look was fitted on to the reviews of one "
+        f"`{_plain(parent.name)}` (sha256 `{parent.sha256}`), whose second look follows the reviews of one "
         f"laboratory by dtcseg {__version__}. This file: sha256 `{info.sha256}`.",
         "",
         "## What it learned from",
@@ -116,6 +119,7 @@ def card_text(outcome: LearnOutcome, parent: WeightsInfo, info: WeightsInfo) -> 
         f"{data.corrected} with corrected outlines, {data.deleted} said to be no object.",
         f"- {data.held_out} of these cells, on whole slides (split by {data.split_by}), were not learned from.",
         f"- Training set: manifest sha256 `{data.sha256}`. Simulated crops were learned again beside them.",
+        *([f"- Readers ask: {asked.text}."] if asked else []),
         "",
         "## How it was judged",
         f"- {_plain(gate.reason)}.",

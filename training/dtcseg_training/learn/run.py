@@ -43,8 +43,10 @@ if TYPE_CHECKING:
     from dtcseg_training.learn.simulated import Kind
     from dtcseg_training.learn.tune import FitPlan, Tuned
 
-_RUN_VERSION = 3
+_RUN_VERSION = 4
 """Part of what names a run: raised when the same data would lead to other weights."""
+_CROPS_A_STEP = 60
+"""To look at so many crops takes as long as a step of the fit."""
 
 
 def learn(
@@ -106,7 +108,7 @@ def learn(
     reason = unjudgeable(data.slides)
     if reason and not force:
         raise Refused(f"refused before anything is fitted: {reason}")
-    fields = run.simulated()
+    fields = run.simulated(data)
     run.locked = lock(run.work, parent, fields["reference"])
     tuned = run.fit(data, fields)
     judged = run.judge(data, fields, tuned, out.stem)
@@ -162,7 +164,7 @@ class _Run:
             "collect": 5,
             "replay": sizes.replay + sizes.home,
             "reference": sizes.reference,
-            "fit": 600,  # some 150 cells; how many is known later
+            "fit": 5,  # fewer than 500 cells; how many is known later
             "gate": 15 * (sizes.home + sizes.reference),
             "write": 1,
         }
@@ -188,17 +190,22 @@ class _Run:
         data, _ = write_set(slides, held_out, left_out, self.work / "sets", on_slide=told)
         return data, by, slides
 
-    def simulated(self) -> dict[Kind, list[FieldCrops]]:
-        """Crops that are learned again, that watch and that judge."""
+    def simulated(self, data: TrainingSet) -> dict[Kind, list[FieldCrops]]:
+        """Crops that are learned again (where the network is fitted), that watch and that judge."""
+        from dtcseg_training.learn.tune import plan_for
+
+        learned = sum(len(slide.calls) for slide in data.slides if not slide.held_out)
+        self.replayed = self.sizes.replay if plan_for(learned, self.seed, "cpu").steps else 0
         counts: dict[Kind, int] = {
-            "replay": self.sizes.replay,
+            "replay": self.replayed,
             "home": self.sizes.home,
             "reference": self.sizes.reference,
         }
+        self.meter.expect("replay", self.replayed + self.sizes.home)
         for kind, count in counts.items():
             step: Step = "reference" if kind == "reference" else "replay"
-            before = self.sizes.replay if kind == "home" else 0
-            total = self.sizes.reference if kind == "reference" else self.sizes.replay + self.sizes.home
+            before = self.replayed if kind == "home" else 0
+            total = self.sizes.reference if kind == "reference" else self.replayed + self.sizes.home
 
             def told(there: int, step: Step = step, before: int = before, total: int = total) -> None:
                 self.meter.told(step, before + there, f"{before + there} of {total} simulated fields drawn ({step})")
@@ -212,15 +219,24 @@ class _Run:
         import torch
 
         from dtcseg.network.device import choose_device
+        from dtcseg_training.learn.reading import fit_reading
         from dtcseg_training.learn.tune import plan_for, tune
 
         screen, look = load(self.parent)
         device = self.device = str(choose_device(self._device, screen))
         learned = [slide for slide in data.slides if not slide.held_out]
-        plan = plan_for(sum(len(slide.calls) for slide in learned), self.seed, device)
-        self.meter.expect("fit", plan.steps)
+        cells = sum(len(slide.calls) for slide in learned)
+        plan = plan_for(cells, self.seed, device)
+        last = 1 + cells // _CROPS_A_STEP
+        self.meter.expect("fit", plan.steps + last)
         self.folder = self._folder(data, plan)
         torch.set_num_threads(cores())
+
+        def looked(done: int) -> None:
+            units = plan.steps + last * done // cells
+            self.meter.told("fit", units, f"{done} of {cells} cells held against what readers say")
+            self._ask()
+
         tuned = tune(
             look,
             learned,
@@ -233,6 +249,7 @@ class _Run:
         )
         if tuned is None:
             raise Stopped
+        self.reading = fit_reading(tuned.look, learned, looked)
         self.plan = plan
         return tuned
 
@@ -250,7 +267,8 @@ class _Run:
             self._ask()
 
         told(0)
-        challenger = Challenger(self.folder / f"{name}.safetensors", self.parent, tuned.look, name)
+        reading = self.reading.to_json() if self.reading else {}
+        challenger = Challenger(self.folder / f"{name}.safetensors", self.parent, tuned.look, name, reading)
         info = calibrated(challenger, fields["home"], self._device, told)
         seen = contest(
             (self.parent, info),
@@ -298,7 +316,7 @@ def _trained_on(run: _Run, data: TrainingSet, tuned: Tuned) -> dict[str, object]
             "training_set_sha256": data.sha256,
             "cells": sum(len(s.calls) for s in data.slides if not s.held_out),
             "slides": sum(not s.held_out for s in data.slides),
-            "replayed_fields": run.sizes.replay,
+            "replayed_fields": run.replayed,
             "steps": run.plan.steps,
             "mix": tuned.mix,
             "seed": run.seed,

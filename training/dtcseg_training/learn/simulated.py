@@ -27,22 +27,26 @@ from dtcseg.results.text import one_line
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from dtcseg.network.reading import Signature
     from dtcseg.network.weights import WeightsInfo
+    from dtcseg.screen import SlideProfile
 
 Kind = Literal["replay", "home", "reference"]
 _SEEDS: dict[Kind, int] = {"replay": 6_100_000, "home": 6_200_000, "reference": 6_300_000}
 """Of the fields that are learned again, that watch the fit, and that judge; used for nothing else."""
 _ARRAYS = ("crops", "masks", "calls", "spreads")
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
 class FieldCrops:
-    """Candidates of one simulated field, as in `dtcseg_training.fields.Lesson`."""
+    """Candidates of one simulated field, as in `dtcseg_training.fields.Lesson`, and how it is stained."""
 
     crops: npt.NDArray[np.float16]
     masks: npt.NDArray[np.bool_]
     calls: npt.NDArray[np.int64]
     spreads: npt.NDArray[np.float32]
+    signature: Signature
 
 
 def draw_fields(
@@ -60,7 +64,7 @@ def draw_fields(
     Parameters
     ----------
     work : Path
-        Gets the folder `<kind>-<sha256 of the weights, 12 digits>`.
+        Gets the folder `<kind>-2-<sha256 of the weights, 12 digits>`.
     kind : {"replay", "home", "reference"}
     count : int
         Field i of a kind is always the same for the same weights.
@@ -122,9 +126,16 @@ def _wait_for_some(running: set[Future[None]]) -> int:
 def _draw(folder: Path, kind: Kind, index: int, model: str) -> None:
     from dtcseg_training.mine import mine_lesson
 
-    lesson = mine_lesson(_SEEDS[kind], index, model)
+    profiles: list[SlideProfile] = []
+
+    def noted(profile: SlideProfile) -> SlideProfile:
+        profiles.append(profile)
+        return profile
+
+    lesson = mine_lesson(_SEEDS[kind], index, model, noted)
     stream = io.BytesIO()
-    np.savez_compressed(stream, **{name: getattr(lesson, name) for name in _ARRAYS})
+    arrays = {name: getattr(lesson, name) for name in _ARRAYS}
+    np.savez_compressed(stream, signature=np.array(profiles[-1].signature), **arrays)  # the last: that of the crops
     with writing_to(folder):
         write_file(folder / _name(index), stream.getvalue())
 
@@ -143,7 +154,8 @@ def load_fields(work: Path, kind: Kind, count: int, weights: WeightsInfo) -> lis
         path = folder / _name(index)
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                fields.append(FieldCrops(**{name: arrays[name] for name in _ARRAYS}))
+                signature = tuple(float(value) for value in arrays["signature"])
+                fields.append(FieldCrops(**{name: arrays[name] for name in _ARRAYS}, signature=signature))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             path.unlink(missing_ok=True)
             raise UsageError(
@@ -160,6 +172,7 @@ def fields_sha256(fields: Sequence[FieldCrops]) -> str:
             array = np.ascontiguousarray(getattr(field, name))
             digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
             digest.update(array.tobytes())
+        digest.update(json.dumps(field.signature).encode("ascii"))
     return digest.hexdigest()
 
 
@@ -190,7 +203,7 @@ def lock(work: Path, weights: WeightsInfo, fields: Sequence[FieldCrops]) -> str:
 
 
 def _folder(work: Path, kind: Kind, weights: WeightsInfo) -> Path:
-    return work / f"{kind}-{weights.sha256[:12]}"
+    return work / f"{kind}-{_FORMAT}-{weights.sha256[:12]}"
 
 
 def _name(index: int) -> str:

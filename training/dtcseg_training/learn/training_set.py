@@ -29,9 +29,10 @@ from dtcseg_training.fields import LOOK_MARGIN_PX, cut_crops
 from dtcseg_training.learn.taught import TaughtCell, TaughtSlide, file_sha256
 
 if TYPE_CHECKING:
+    from dtcseg.network.reading import Signature
     from dtcseg.working import WorkingGrid
 
-FORMAT, VERSION = "dtcseg training set", 1
+FORMAT, VERSION = "dtcseg training set", 2
 MANIFEST = "manifest.json"
 _SIDE_PX = LOOK_PX + 2 * LOOK_MARGIN_PX
 
@@ -58,6 +59,8 @@ class SlideCrops:
     calls : (N,) int64
         Index into `LOOK_CLASSES`.
     spreads : (N,) float32
+    signature : Signature
+        How the slide is stained.
     """
 
     slide: str
@@ -71,6 +74,7 @@ class SlideCrops:
     told: npt.NDArray[np.bool_]
     calls: npt.NDArray[np.int64]
     spreads: npt.NDArray[np.float32]
+    signature: Signature = ()
 
 
 @dataclass(frozen=True)
@@ -194,6 +198,7 @@ def _slide_part(slide: TaughtSlide, held_out: bool) -> tuple[dict[str, Any], byt
         "patient": one_line(record.patient),
         "role": record.role,
         "stain": record.stain,
+        "signature": list(profile.signature),
         "mnc": record.mnc,
         "files": [{"name": one_line(name), "size": size} for name, size in slide.identity],
         "split": "held_out" if held_out else "learn",
@@ -256,4 +261,5 @@ def _read_part(folder: Path, entry: dict[str, Any]) -> SlideCrops:
         told=told,
         calls=calls,
         spreads=spreads,
+        signature=tuple(float(value) for value in entry["signature"]),
     )
