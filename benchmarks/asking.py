@@ -4,10 +4,11 @@
 
 A laboratory that the weights do not know (`learning_lab.py`) is scored: six slides to read, six to judge on. A reader
 who knows the truth answers for 50 cells that were asked for and, on the other hand, for 100 taken at random. The
-second look is fitted to both by `dtcseg_training.learn.tune` in the same way (its plan for so many cells, the same
-seeds and simulated crops); gate and operating point are left out, since they are the same for both. Then it looks at
-the candidates of the slides to judge on. What is in WORK is not made again, and `learning.py WORK` makes the same
-slides and simulated crops there. One line of JSON for each fit goes to WORK/asking.jsonl.
+second look is fitted to both by `dtcseg_training.learn.tune` in the same way (steps by the root of their number, the
+same seeds and simulated crops), though `dtcseg train` would wait for 500 verdicts with that; gate and operating point
+are left out, since they are the same for both. Then it looks at the candidates of the slides to judge on. What is in
+WORK is not made again, and `learning.py WORK` makes the same slides there. One line of JSON for each fit goes to
+WORK/asking.jsonl.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from dtcseg_training.learn.judge import TUMOUR
 from dtcseg_training.learn.simulated import draw_fields, load_fields
 from dtcseg_training.learn.taught import TaughtCell, TaughtSlide
 from dtcseg_training.learn.training_set import SlideCrops, write_set
-from dtcseg_training.learn.tune import plan_for, tune
+from dtcseg_training.learn.tune import FitPlan, tune
 from dtcseg_training.simulate import read_truth
 from dtcseg_training.simulate.study import PER_MILLION
 from learning_lab import make_slides
@@ -133,7 +134,7 @@ def _fit(
         slides,
         replay,
         home,
-        plan_for(len(cells), seed, "cpu"),
+        FitPlan(max(round(50 * np.sqrt(len(cells))), 200), 6e-4, seed, "cpu"),
         keep=keep,
         on_step=lambda done, curves: None,
         stop=lambda: False,
