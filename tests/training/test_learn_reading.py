@@ -133,6 +133,7 @@ def test_weights_without_one_are_as_they_were():
     [
         {"asked": -1.0, "clear": 0.0, "slides": []},
         {"asked": 1.0, "clear": float("nan"), "slides": []},
+        {"asked": 1e300, "clear": 0.0, "slides": []},
         {"asked": 1.0, "clear": 0.0, "slides": [[0.1, 0.2]]},
         {"asked": 1.0, "clear": 0.0},
         [1.0],
