@@ -107,6 +107,7 @@ class Engine:
         """
         masks, calls = [], []
         spread = torch.full((_LOOK_BATCH,), ck_spread, device=self.device)
+        likeness = 0.0 if self._reading is None else self._reading.likeness(signature)
         for start in range(0, len(crops), _LOOK_BATCH):
             part = crops[start : start + _LOOK_BATCH]
             full = np.zeros((_LOOK_BATCH, PLANES, LOOK_PX, LOOK_PX), np.float32)
@@ -120,7 +121,7 @@ class Engine:
                     probability[i], call_logits[i] = look_from_all_sides(self._look, on_device[i], spread[i])
                 if self._reading is not None:
                     fall = softplus(self._reading.asked * (self._reading.clear - strength))
-                    call_logits[:, LOOK_CLASSES.index("tumour")] -= self._reading.likeness(signature) * fall
+                    call_logits[:, LOOK_CLASSES.index("tumour")] -= likeness * fall
                 masks.append(probability.cpu().numpy()[: len(part)])
                 calls.append((call_logits / self.info.card.temperature).softmax(1).cpu().numpy()[: len(part)])
         if not masks:

@@ -190,10 +190,10 @@ class Look(nn.Module):
         weight = functional.avg_pool2d(masks[:, :1].sigmoid(), 4)
         under = (middle * weight).sum((2, 3)) / (weight.sum((2, 3)) + 1.0)
         seen = [at_8um.mean((2, 3)), at_8um[:, :, 3:5, 3:5].mean((2, 3)), under, _measured(marked, masks.detach())]
-        return masks, self.calls(torch.cat(seen, dim=1)), _strength(marked[:, 3:4], masks[:, :1].detach())
+        return masks, self.calls(torch.cat(seen, dim=1)), _strength(marked[:, 3:4], weight.detach())
 
 
-def _strength(relative: Tensor, cell: Tensor) -> Tensor:
+def _strength(relative: Tensor, weight: Tensor) -> Tensor:
     """Logarithm of how far an object's stain stands out, each place counted by its own stain.
 
     So a cell stained in dots, in a ring or on one side stands out as well; a mean over the cell would take it for one
@@ -201,10 +201,10 @@ def _strength(relative: Tensor, cell: Tensor) -> Tensor:
 
     Shape
     -----
-    relative : (N, 1, 128, 128); cell : (N, 1, 128, 128) logits
+    relative : (N, 1, 128, 128); weight : (N, 1, 32, 32), how much of each place is the object
     returns : (N,)
     """
-    stain, weight = functional.avg_pool2d(relative, 4).relu(), functional.avg_pool2d(cell.sigmoid(), 4)
+    stain = functional.avg_pool2d(relative, 4).relu()
     strong = (weight * stain.square()).sum((1, 2, 3)) / ((weight * stain).sum((1, 2, 3)) + 0.5)
     return strong.clamp(*_STRENGTHS).log()
 

@@ -36,6 +36,7 @@ _SEEDS: dict[Kind, int] = {"replay": 6_100_000, "home": 6_200_000, "reference": 
 """Of the fields that are learned again, that watch the fit, and that judge; used for nothing else."""
 _ARRAYS = ("crops", "masks", "calls", "spreads")
 _FORMAT = 2
+"""Of the files of a folder, which is named by it: fields that older programs drew do not tell how they are stained."""
 
 
 @dataclass(frozen=True)
