@@ -3,12 +3,11 @@
     python benchmarks/asking.py WORK [--seeds 1 2 3 4 5] [--processes 2]
 
 A laboratory that the weights do not know (`learning_lab.py`) is scored: six slides to read, six to judge on. A reader
-who knows the truth answers for 50 cells that were asked for and, on the other hand, for 100 taken at random. The
-second look is fitted to both by `dtcseg_training.learn.tune` in the same way (steps by the root of their number, the
-same seeds and simulated crops), though `dtcseg train` would wait for 500 verdicts with that; gate and operating point
-are left out, since they are the same for both. Then it looks at the candidates of the slides to judge on. What is in
-WORK is not made again, and `learning.py WORK` makes the same slides there. One line of JSON for each fit goes to
-WORK/asking.jsonl.
+who knows the truth answers for 50 cells that were asked for and, on the other hand, for 100 taken at random. A look
+for this laboratory is fitted to both as `dtcseg train` does it, with simulated fields like the slides that the cells
+are on; gate and operating point are left out, since they are the same for both. Then it looks at the candidates of
+the slides to judge on. What is in WORK is not made again, and `learning.py WORK` makes the same slides there. One line
+of JSON for each fit goes to WORK/asking.jsonl.
 """
 
 from __future__ import annotations
@@ -25,11 +24,12 @@ import numpy as np
 import torch
 from dtcseg_training.fields import LOOK_INNER
 from dtcseg_training.learn import Sizes
+from dtcseg_training.learn.alike import sitters
 from dtcseg_training.learn.judge import TUMOUR
 from dtcseg_training.learn.simulated import draw_fields, load_fields
 from dtcseg_training.learn.taught import TaughtCell, TaughtSlide
 from dtcseg_training.learn.training_set import SlideCrops, write_set
-from dtcseg_training.learn.tune import FitPlan, tune
+from dtcseg_training.learn.tune import masks_of, plan_for, tune
 from dtcseg_training.simulate import read_truth
 from dtcseg_training.simulate.study import PER_MILLION
 from learning_lab import make_slides
@@ -44,7 +44,6 @@ from dtcseg.review.slides import open_results
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    from dtcseg_training.learn.simulated import FieldCrops
 
     from dtcseg.network.model import Look
     from dtcseg.review.slides import Item
@@ -85,14 +84,6 @@ def main() -> None:
     read = _candidates(work, "lab_train", 0, options.processes)
     judged = _candidates(work, "lab_test", 6, options.processes)
     info = resolve()
-    sizes = Sizes()
-    for kind, count in (("replay", sizes.replay), ("home", sizes.home)):
-        draw_fields(
-            work / "learn", kind, count, info, processes=options.processes, on_field=lambda n: None, stop=lambda: False
-        )
-    replay, home = (
-        load_fields(work / "learn", k, n, info) for k, n in (("replay", sizes.replay), ("home", sizes.home))
-    )
     _, start = load(info)
     torch.set_num_threads(options.processes)
     _write(work, {"cells": "none", **_judge(start, judged)})
@@ -104,7 +95,7 @@ def main() -> None:
             (f"{ASKED} asked", chosen),
             (f"{AT_RANDOM} at random", [ids[k] for k in rng.permutation(len(ids))[:AT_RANDOM]]),
         ):
-            _write(work, _fit(work, name, set(cells), seed, start, read, judged, replay, home))
+            _write(work, _fit(work, name, set(cells), seed, options.processes, read, judged))
 
 
 def _write(work: Path, line: dict[str, object]) -> None:
@@ -119,22 +110,29 @@ def _fit(
     name: str,
     cells: set[str],
     seed: int,
-    start: Look,
+    processes: int,
     read: Candidates,
     judged: Candidates,
-    replay: list[FieldCrops],
-    home: list[FieldCrops],
 ) -> dict[str, object]:
     began = os.times()
+    info = resolve()
+    _, start = load(info)
     keep = work / "asking" / f"{name.replace(' ', '_')}_{seed}.state"
     keep.parent.mkdir(exist_ok=True)
     slides = [part for slide in read.slides if len((part := _only(slide, cells)).calls)]
+    known = sitters(slides, [masks_of(start, slide.crops, slide.spreads)[:, 0] for slide in slides])
+    fields = {}
+    for kind, count in (("alike", Sizes().alike), ("aside", 2)):
+        draw_fields(
+            work / "learn", kind, count, info, known, processes=processes, on_field=lambda n: None, stop=lambda: False
+        )
+        fields[kind] = load_fields(work / "learn", kind, count, info, known)
     tuned = tune(
         start,
         slides,
-        replay,
-        home,
-        FitPlan(max(round(50 * np.sqrt(len(cells))), 200), 6e-4, seed, "cpu"),
+        fields["alike"],
+        fields["aside"],
+        plan_for(len(cells), seed, "cpu"),
         keep=keep,
         on_step=lambda done, curves: None,
         stop=lambda: False,
@@ -149,8 +147,7 @@ def _fit(
         "calls": dict(sorted(calls.items())),
         "slides": len(slides),
         **_judge(tuned.look, judged),
-        "mix": tuned.mix,
-        "processor_s": round(ended.user + ended.system - began.user - began.system, 1),
+        "processor_s": round(sum(ended[:4]) - sum(began[:4]), 1),
     }
 
 

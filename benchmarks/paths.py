@@ -77,7 +77,8 @@ class Difference:
 def plain_engine(info: WeightsInfo) -> Engine:
     """Return an engine that runs the networks as they are trained."""
     engine = Engine(info, "cpu")
-    engine._screen, engine._look = load(info)
+    engine._screen, look = load(info)
+    engine._looks = [(look, info.card.temperature)]
     return engine
 
 

@@ -22,8 +22,8 @@ from dtcseg.network.history import (
     standing,
     stored,
 )
-from dtcseg.network.reading import reading_of
-from dtcseg.network.weights import Card, WeightsInfo, load, released_weights, resolve
+from dtcseg.network.laboratory import laboratories_of
+from dtcseg.network.weights import Card, WeightsInfo, load, load_looks, released_weights, resolve
 from dtcseg.results.atomic import write_file, writing_to
 from dtcseg.results.text import one_line
 
@@ -185,7 +185,7 @@ def check(info: WeightsInfo) -> None:
     UsageError
         The arrays do not fit the networks, or hold infinite values or none.
     """
-    for network in load(info):
+    for network in (*load(info), *load_looks(info)):
         for name, values in network.state_dict().items():
             if not bool(values.isfinite().all()):
                 raise UsageError(
@@ -248,8 +248,8 @@ def essentials(known: Known) -> list[tuple[str, str]]:
         ("fitted from", card.parent or "nothing"),
         ("tumour call from", f"score {card.tumour_threshold:g}"),
     ]
-    asked = reading_of(card.reading)
-    lines += [("readers ask", asked.text)] if asked else []
+    for laboratory in laboratories_of(card.laboratories):
+        lines.append(("laboratory", f"a look of its own for slides stained like {len(laboratory.slides)} it was shown"))
     lines += [("trained on", text) for text in _texts(card.trained_on)] or [("trained on", "its card does not say")]
     lines += [("gate", text) for text in gate_texts(card)]
     lines += [

@@ -31,7 +31,7 @@ def test_the_same_calls_and_nearly_the_same_scores(paths):
 def test_the_plain_way_is_plain(paths):
     engine = paths.plain_engine(resolve(""))
     assert not any(isinstance(part, FusedConvolution) for part in engine._screen.modules())
-    assert any("BatchNorm" in type(part).__name__ for part in engine._look.modules())
+    assert any("BatchNorm" in type(part).__name__ for part in engine._looks[0][0].modules())
 
 
 def test_differences_are_found(paths):

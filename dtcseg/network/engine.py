@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn.functional import softplus
 
 from dtcseg.network.cpu import can_fuse, fuse_passes
 from dtcseg.network.device import choose_device
-from dtcseg.network.model import LOOK_CLASSES, LOOK_PX, PLANES, fuse
-from dtcseg.network.reading import reading_of
+from dtcseg.network.laboratory import laboratories_of, shares
+from dtcseg.network.model import LOOK_CLASSES, LOOK_MASKS, LOOK_PX, PLANES, fuse
 from dtcseg.network.sides import look_from_all_sides, worth_all_sides
-from dtcseg.network.weights import WeightsInfo, load
+from dtcseg.network.weights import WeightsInfo, load, load_looks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dtcseg.network.reading import Signature
+    from dtcseg.network.laboratory import Signature
+    from dtcseg.network.model import Look
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -30,7 +30,7 @@ _LOOK_BATCH = 16
 
 
 class Engine:
-    """Both networks on one device. Safe to call from several threads.
+    """Both networks, and the looks of laboratories, on one device. Safe to call from several threads.
 
     On a CPU every call computes on the calling thread alone: the caller runs one tile a core, which is faster than
     splitting each convolution, and the order of additions then never depends on the number of cores. On a GPU calls
@@ -45,18 +45,22 @@ class Engine:
 
     def __init__(self, info: WeightsInfo, device: str = "auto") -> None:
         self.info = info
-        self._reading = reading_of(info.card.reading)
-        screen, look = load(info)
-        for network in (screen, look):
+        self._laboratories = laboratories_of(info.card.laboratories)
+        temperatures = [info.card.temperature, *(laboratory.temperature for laboratory in self._laboratories)]
+        screen, common = load(info)
+        looks = [common, *load_looks(info)]
+        for network in (screen, *looks):
             fuse(network)
         self.device = choose_device(device, screen)
-        self._screen = screen.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._look = look.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for network in (screen, *looks):
+            network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.device.type == "cpu":
             torch.set_num_threads(1)
             if can_fuse():
-                for network in (self._screen, self._look):
+                for network in (screen, *looks):
                     fuse_passes(network)
+        self._screen = screen
+        self._looks = list(zip(looks, temperatures, strict=True))
         self._turn: contextlib.AbstractContextManager[Any] = (
             contextlib.nullcontext() if self.device.type == "cpu" else threading.Lock()
         )
@@ -98,7 +102,7 @@ class Engine:
         ck_spread : float
             Of the slide's profile.
         signature : Signature
-            Of the slide's profile: what readers asked (`Reading`) holds as far as it is like that of their slides.
+            Of the slide's profile: as far as it is like those of a laboratory's slides, its look is asked.
 
         Returns
         -------
@@ -107,7 +111,11 @@ class Engine:
         """
         masks, calls = [], []
         spread = torch.full((_LOOK_BATCH,), ck_spread, device=self.device)
-        likeness = 0.0 if self._reading is None else self._reading.likeness(signature)
+        asked = [
+            (share, look, temperature)
+            for share, (look, temperature) in zip(shares(self._laboratories, signature), self._looks, strict=True)
+            if share > 0
+        ]
         for start in range(0, len(crops), _LOOK_BATCH):
             part = crops[start : start + _LOOK_BATCH]
             full = np.zeros((_LOOK_BATCH, PLANES, LOOK_PX, LOOK_PX), np.float32)
@@ -115,17 +123,16 @@ class Engine:
             host = self._laid_out(full)
             with torch.inference_mode(), self._turn:
                 on_device = self._to_device(host)
-                mask_logits, call_logits, strength = self._look.seen(on_device, spread)
-                probability = mask_logits.sigmoid()
-                for i in torch.nonzero(worth_all_sides(call_logits)[: len(part)])[:, 0].tolist():
-                    probability[i], call_logits[i] = look_from_all_sides(self._look, on_device[i], spread[i])
-                if self._reading is not None:
-                    fall = softplus(self._reading.asked * (self._reading.clear - strength))
-                    call_logits[:, LOOK_CLASSES.index("tumour")] -= likeness * fall
-                masks.append(probability.cpu().numpy()[: len(part)])
-                calls.append((call_logits / self.info.card.temperature).softmax(1).cpu().numpy()[: len(part)])
+                probability = torch.zeros((len(part), len(LOOK_MASKS), LOOK_PX, LOOK_PX), device=self.device)
+                logits = torch.zeros((len(part), len(LOOK_CLASSES)), device=self.device)
+                for share, look, temperature in asked:
+                    seen, said = _from_where_it_is_worth(look, on_device, spread, len(part))
+                    probability += share * seen
+                    logits += share * (said / temperature)
+                masks.append(probability.cpu().numpy())
+                calls.append(logits.softmax(1).cpu().numpy())
         if not masks:
-            return np.zeros((0, 2, LOOK_PX, LOOK_PX), np.float32), np.zeros((0, 4), np.float32)
+            return np.zeros((0, len(LOOK_MASKS), LOOK_PX, LOOK_PX), np.float32), np.zeros((0, 4), np.float32)
         return np.concatenate(masks), np.concatenate(calls)
 
     def _laid_out(self, array: FloatArray) -> torch.Tensor:
@@ -149,3 +156,14 @@ class Engine:
             torch.cuda.empty_cache()
         half = len(planes) // 2
         return [*self._in_parts(planes[:half], run), *self._in_parts(planes[half:], run)]
+
+
+def _from_where_it_is_worth(
+    look: Look, crops: torch.Tensor, spread: torch.Tensor, count: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mask probabilities and call logits of the first `count` crops of a batch; likely tumour cells from all sides."""
+    mask_logits, calls = look(crops, spread)
+    probability, calls = mask_logits.sigmoid()[:count], calls[:count]
+    for i in torch.nonzero(worth_all_sides(calls))[:, 0].tolist():
+        probability[i], calls[i] = look_from_all_sides(look, crops[i], spread[i])
+    return probability, calls

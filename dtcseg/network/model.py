@@ -37,8 +37,6 @@ _SPREADS, _SPREAD_FLOOR = 4.0, 0.06
 cytoplasm may show."""
 _RELATIVE_RANGE = (-1.0, 4.0)
 _EVIDENCE = 10
-_STRENGTHS = (0.05, 4.0)
-"""Least and greatest that an object can stand out by."""
 _CELL_UM2, _NUCLEUS_UM2 = 200.0, 80.0
 """Areas of which the evidence gives the logarithm, so that ordinary sizes lie around 0."""
 LOOK_CLASSES = ("tumour", "uninterpretable", "haematopoietic", "artefact")
@@ -158,22 +156,6 @@ class Look(nn.Module):
         ValueError
             The crop is not 128 x 128.
         """
-        masks, calls, _ = self.seen(planes, ck_spread)
-        return masks, calls
-
-    def seen(self, planes: Tensor, ck_spread: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Masks, calls, and how far each object stands out from the slide's ordinary cells (for `Reading`).
-
-        Shape
-        -----
-        planes, ck_spread, masks, calls : as in the class
-        strength : (N,) float32, logarithm
-
-        Raises
-        ------
-        ValueError
-            The crop is not 128 x 128.
-        """
         if planes.shape[2:] != (LOOK_PX, LOOK_PX):
             raise ValueError(f"a crop must be {LOOK_PX} x {LOOK_PX} px, got {tuple(planes.shape[2:])}")
         unit = _SPREADS * ck_spread[:, None, None, None] + _SPREAD_FLOOR
@@ -190,23 +172,7 @@ class Look(nn.Module):
         weight = functional.avg_pool2d(masks[:, :1].sigmoid(), 4)
         under = (middle * weight).sum((2, 3)) / (weight.sum((2, 3)) + 1.0)
         seen = [at_8um.mean((2, 3)), at_8um[:, :, 3:5, 3:5].mean((2, 3)), under, _measured(marked, masks.detach())]
-        return masks, self.calls(torch.cat(seen, dim=1)), _strength(marked[:, 3:4], weight.detach())
-
-
-def _strength(relative: Tensor, weight: Tensor) -> Tensor:
-    """Logarithm of how far an object's stain stands out, each place counted by its own stain.
-
-    So a cell stained in dots, in a ring or on one side stands out as well; a mean over the cell would take it for one
-    that is stained faintly all over.
-
-    Shape
-    -----
-    relative : (N, 1, 128, 128); weight : (N, 1, 32, 32), how much of each place is the object
-    returns : (N,)
-    """
-    stain = functional.avg_pool2d(relative, 4).relu()
-    strong = (weight * stain.square()).sum((1, 2, 3)) / ((weight * stain).sum((1, 2, 3)) + 0.5)
-    return strong.clamp(*_STRENGTHS).log()
+        return masks, self.calls(torch.cat(seen, dim=1))
 
 
 def _measured(marked: Tensor, masks: Tensor) -> Tensor:

@@ -15,17 +15,21 @@ from typing import TYPE_CHECKING, Any
 from dtcseg import __version__
 from dtcseg.errors import UsageError
 from dtcseg.network.history import VARIABLE, own_folder, own_names, read_history, standing, stored
-from dtcseg.network.reading import reading_of
+from dtcseg.network.laboratory import laboratories_of
 from dtcseg.results.text import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
+    from torch.nn import Module
 
     from dtcseg.network.history import Line
     from dtcseg.network.model import Look, Screen
 
 ARCHITECTURE = "dtcseg-cascade-2"
 _CARD_KEY = "dtcseg_card"
+_LABORATORY = "laboratory{}"
 _MAX_HEADER_BYTES = 1 << 24
 _PICKLED = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -63,8 +67,8 @@ class Card:
         Sources, licences, numbers and seed, for the record.
     figures : dict
         Figures measured on slides not trained on, for the record.
-    reading : dict
-        `Reading.to_json`; empty in released weights.
+    laboratories : list of dict
+        `Laboratory.to_json` of those that were learned from; none in released weights.
     """
 
     name: str
@@ -77,7 +81,7 @@ class Card:
     parent: str = ""
     trained_on: dict[str, object] = field(default_factory=dict)
     figures: dict[str, object] = field(default_factory=dict)
-    reading: dict[str, object] = field(default_factory=dict)
+    laboratories: list[dict[str, object]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -229,7 +233,7 @@ def read_card(path: Path) -> Card:
         for key in ("nucleus_threshold", "candidate_threshold", "tumour_threshold", "temperature", "count_relative_sd"):
             if not 0 <= float(getattr(card, key)) < 100:
                 raise ValueError(f"{key} is out of range")
-        reading_of(card.reading)
+        laboratories_of(card.laboratories)
     except UsageError:
         raise
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -265,12 +269,22 @@ def _header(path: Path, problem: str) -> dict[str, Any]:
     return header
 
 
-def save(path: Path, screen: Screen, look: Look, card: Card) -> str:
-    """Write weights and card into one file, whole or not at all; returns its sha256."""
+def save(path: Path, screen: Screen, look: Look, card: Card, looks: Sequence[Look] = ()) -> str:
+    """Write weights and card into one file, whole or not at all; returns its sha256.
+
+    Parameters
+    ----------
+    path : Path
+    screen, look : Screen, Look
+    card : Card
+    looks : sequence of Look
+        Of the laboratories, in the order of the card.
+    """
     from safetensors.torch import save as to_bytes
 
     tensors: dict[str, Tensor] = {}
-    for prefix, network in (("screen", screen), ("look", look)):
+    own = [(_LABORATORY.format(number), network) for number, network in enumerate(looks)]
+    for prefix, network in (("screen", screen), ("look", look), *own):
         for key, value in network.state_dict().items():
             tensors[f"{prefix}.{key}"] = value.detach().cpu().contiguous()
     data = to_bytes(tensors, {_CARD_KEY: json.dumps(asdict(card), sort_keys=True)})
@@ -288,18 +302,34 @@ def load(info: WeightsInfo) -> tuple[Screen, Look]:
     UsageError
         The arrays do not fit the architecture.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load as from_bytes
-
     from dtcseg.network.model import Look, Screen
 
     screen, look = Screen(), Look()
+    _fill(info, [("screen", screen), ("look", look)])
+    return screen.eval(), look.eval()
+
+
+def load_looks(info: WeightsInfo) -> list[Look]:
+    """Build the looks of the laboratories in the card, as `load`."""
+    from dtcseg.network.model import Look
+
+    looks = [Look().eval() for _ in info.card.laboratories]
+    _fill(info, [(_LABORATORY.format(number), look) for number, look in enumerate(looks)])
+    return looks
+
+
+def _fill(info: WeightsInfo, networks: Sequence[tuple[str, Module]]) -> None:
+    """Load the arrays whose names begin with each prefix."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load as from_bytes
+
+    if not networks:
+        return
     try:
         tensors = from_bytes(info.path.read_bytes())
-        for prefix, network in (("screen", screen), ("look", look)):
+        for prefix, network in networks:
             state = {k.removeprefix(f"{prefix}."): v for k, v in tensors.items() if k.startswith(f"{prefix}.")}
             network.load_state_dict(state)
     except (OSError, SafetensorError, RuntimeError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(f"weights {info.path.name} do not fit the network ({reason})") from error
-    return screen.eval(), look.eval()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LINES = {
     "learned": ("#56B4E9", "cells being learned"),
-    "home": ("#009E73", "what it knew before (must not rise)"),
+    "aside": ("#009E73", "simulated like your slides, not learned from"),
 }
 """Colours of Okabe and Ito, and what each line is about."""
 _LEFT, _TOP, _BOTTOM = 8, 8, 40

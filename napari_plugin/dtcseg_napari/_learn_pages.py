@@ -128,7 +128,7 @@ class ProgressPage(QWidget):
         self.bar.setValue(0)
         self.text.setText("Looking at what readers said …")
         self.left.setText(left_text(None))
-        self.curves.hide()  # few verdicts leave the network as it is: there is no curve of a fit
+        self.curves.hide()  # until there is a point of the fit
         self.stop.setEnabled(True)
 
     def show_progress(self, told: LearnProgress) -> None:

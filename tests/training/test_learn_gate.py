@@ -17,15 +17,15 @@ def judged(before, after, tumour, units=10):
     return Judged(tumour, np.arange(len(tumour)) % units, scores, scores >= 0.5)
 
 
-def reference(lost=0, false=0, n=400):
-    """A reference set on which the challenger loses tumour cells and calls others falsely."""
+def reference(lost=0, false=0, n=400, name="reference"):
+    """A set of known truth on which the challenger loses tumour cells and calls others falsely."""
     tumour = np.arange(n) % 2 == 0
     rng = np.random.default_rng(0)
     before = np.where(tumour, 0.9, 0.1) + rng.normal(0, 0.01, n)
     after = before.copy()
     after[np.flatnonzero(tumour)[:lost]] = 0.2
     after[np.flatnonzero(~tumour)[:false]] = 0.8
-    return compare("reference", judged(before, after, tumour, 40))
+    return compare(name, judged(before, after, tumour, 40))
 
 
 def laboratory(gained=0, lost=0, n=40, tumour_gained=True):
@@ -93,6 +93,22 @@ def test_the_gate(lab, home, promoted, reason):
     assert "\n" not in found.reason
 
 
+@pytest.mark.parametrize(
+    ("worse", "promoted", "reason"),
+    [
+        ({}, True, "8 calls gained"),
+        ({"lost": 1}, True, "8 calls gained"),
+        ({"lost": 3}, False, "misses tumour cells on simulated fields like this laboratory's slides"),
+        ({"false": 8}, False, "calls more falsely on simulated fields like this laboratory's slides"),
+    ],
+)
+def test_spoiled_words_are_seen_where_no_reader_told_the_truth(worse, promoted, reason):
+    alike = reference(**worse, name="alike")
+    found = decide(laboratory(gained=8), reference(), alike=alike)
+    assert (found.promoted, reason in found.reason) == (promoted, True)
+    assert [one.name for one in found.comparisons] == ["lab", "alike", "reference"]
+
+
 def test_the_gate_needs_both_kinds_of_cells():
     only = compare("lab", judged([0.1] * 9, [0.9] * 9, [True] * 9, 3))
     assert "no other objects" in decide(only, reference()).reason
@@ -151,12 +167,12 @@ def test_time_left_is_what_was_measured(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr("dtcseg_training.learn.meter.time.monotonic", lambda: clock[0])
     told = []
-    meter = Meter({"replay": 10, "fit": 20}, 1, told.append)
-    meter.told("replay", 4, "four were there")
+    meter = Meter({"alike": 10, "fit": 20}, 1, told.append)
+    meter.told("alike", 4, "four were there")
     assert told[-1].seconds_left is None
     for n in range(5, 11):
         clock[0] += 3.0
-        meter.told("replay", n, "")
+        meter.told("alike", n, "")
     meter.told("fit", 0, "")
     for n in range(1, 11):
         clock[0] += 5.0

@@ -16,14 +16,15 @@ from typer.testing import CliRunner
 
 from dtcseg.cli import app
 from dtcseg.errors import UsageError
-from dtcseg.network.weights import load, resolve
+from dtcseg.network.laboratory import laboratories_of
+from dtcseg.network.weights import load, load_looks, resolve
 
-SIZES = Sizes(replay=1, home=1, reference=2)
+SIZES = Sizes(alike=2, aside=1, reference=2)
 HOSTILE = "<script>alert(1)</script>"
 
 
 def few_steps(cells, seed, device):
-    return FitPlan(4, 1e-3, seed, device)
+    return FitPlan(4, 2, 1e-3, seed, device)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def refused(place):
 
 
 def decided(promoted):
-    return lambda lab, reference, warnings=(): GateResult(promoted, f"because {HOSTILE}", lab, reference, warnings)
+    return lambda *found, alike=None: GateResult(promoted, f"because {HOSTILE}", *found)
 
 
 def test_a_refused_challenger_is_not_written(refused, place):
@@ -73,7 +74,7 @@ def test_a_refused_challenger_is_not_written(refused, place):
     assert resolve(str(outcome.challenger)).card.parent == resolve().sha256
     assert [t.share for t in told] == sorted(t.share for t in told)
     assert told[-1].share == 1
-    assert {t.step for t in told} == {"collect", "replay", "reference", "fit", "gate", "write"}
+    assert {t.step for t in told} == {"collect", "alike", "reference", "fit", "gate", "write"}
     assert outcome.data.split_by == "patient"
     assert 0 < outcome.data.held_out < sum(outcome.data.cells.values())
 
@@ -115,9 +116,11 @@ def test_what_the_gate_lets_through_is_written(refused, place, monkeypatch):
     assert "overridden" not in info.card.figures
     assert info.card.trained_on["reviews"]["training_set_sha256"] == outcome.data.sha256
     assert f"sha256 `{info.sha256}`" in (place / "ours.md").read_text()
-    released, _ = load(resolve())
-    same, _ = load(info)
-    assert all((a == b).all() for a, b in zip(released.state_dict().values(), same.state_dict().values(), strict=True))
+    for released, same in zip(load(resolve()), load(info), strict=True):  # other slides are seen as before
+        values = zip(released.state_dict().values(), same.state_dict().values(), strict=True)
+        assert all((a == b).all() for a, b in values)
+    (laboratory,) = laboratories_of(info.card.laboratories)
+    assert len(laboratory.slides) == 1  # these slides are stained the same
 
 
 def test_stopped_and_run_again_it_makes_the_same_bits(refused, place, monkeypatch):
@@ -152,7 +155,7 @@ def test_stopped_and_run_again_it_makes_the_same_bits(refused, place, monkeypatc
     assert again.challenger.read_bytes() == refused[2]
     assert again.data.sha256 == refused[0].data.sha256
     before = dict(load(resolve())[1].named_parameters())
-    after = dict(load(resolve(str(again.challenger)))[1].named_parameters())
+    after = dict(load_looks(resolve(str(again.challenger)))[0].named_parameters())
     assert any((before[name] != after[name]).any() for name in before)
     other = learn([place / "out"], out, **{**options, "seed": 2})
     assert other.challenger.read_bytes() != refused[2]
@@ -204,7 +207,7 @@ def test_what_nothing_can_judge_is_refused_before_the_wait(tmp_path, patients, l
     read_all(results, lie=lie)
     with pytest.raises(Refused, match=problem):
         learn([results], tmp_path / "new.safetensors", sizes=SIZES)
-    assert not list((tmp_path / "dtcseg-learn").glob("re*"))
+    assert not list((tmp_path / "dtcseg-learn").glob("[ar]*"))
 
 
 def test_nothing_to_learn_from(tmp_path):

@@ -31,6 +31,7 @@ from dtcseg_training.simulate.spec import jittered
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dtcseg.cells import Stain
     from dtcseg.slide._base import PixelArray
     from dtcseg_training.simulate.spec import FieldSpec
 
@@ -142,6 +143,7 @@ def draw_profile(
     mpp_um: float,
     rng: np.random.Generator,
     positive: npt.NDArray[np.bool_] | None = None,
+    stain: Stain | None = None,
 ) -> SlideProfile:
     """Draw a profile as scoring might estimate it: from the field or with the start vectors, never exact.
 
@@ -155,6 +157,8 @@ def draw_profile(
     positive : (H, W) bool, optional
         CK+ objects, which a whole slide has next to none of: left out of the sample of ordinary cells, with what lies
         beside them.
+    stain : Stain, optional
+        Where it is known.
     """
     ordinary = np.ones(image.shape[:2], bool)
     if positive is not None and positive.any():
@@ -176,6 +180,7 @@ def draw_profile(
         count=_PLACES,
         apart_px=6,
         hematoxylin=estimate_hematoxylin(sample, white),
+        stain=stain,
     )
     reach = 8 * step
     patches = [
@@ -185,7 +190,7 @@ def draw_profile(
         ].reshape(-1, 3)
         for x, y in places
     ]
-    profile = estimate_brightfield(sample, patches if rng.random() < 0.6 else [], white, None, "")
+    profile = estimate_brightfield(sample, patches if rng.random() < 0.6 else [], white, stain, "")
     start = CHROMOGENS[profile.stain]
     error = _LARGE_ERROR if rng.random() < 0.15 else _USUAL_ERROR
     chromogen_error = 2 * _LARGE_ERROR if rng.random() < 0.3 else 2 * _USUAL_ERROR  # few cells tell its vector

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from dtcseg.cells import Stain
     from dtcseg.network.model import Look, Screen
     from dtcseg.screen import SlideProfile
     from dtcseg.slide import Slide
@@ -46,8 +47,17 @@ _MOST = 24
 _NEAR_PX = 6.0
 
 
+def any_field(rng: np.random.Generator) -> tuple[Field, Stain | None]:
+    """Render a field of a random laboratory, of which nobody says how it is stained."""
+    return draw_field(rng), None
+
+
 def mine_lesson(
-    seed: int, index: int, model: str, seen_as: Callable[[SlideProfile], SlideProfile] = as_it_is
+    seed: int,
+    index: int,
+    model: str,
+    seen_as: Callable[[SlideProfile], SlideProfile] = as_it_is,
+    draw: Callable[[np.random.Generator], tuple[Field, Stain | None]] = any_field,
 ) -> Lesson:
     """Render a field and make a lesson whose crops are the screen's own candidates, and the tumour cells it misses.
 
@@ -59,12 +69,14 @@ def mine_lesson(
         Weights whose screen is asked, as `--model`.
     seen_as : callable
         As in `fields.field_lesson`.
+    draw : callable
+        Renders the field, and tells its stain where that is known.
     """
     rng = np.random.default_rng([seed, index])
-    field = draw_field(rng)
+    field, stain = draw(rng)
     lesson = field_lesson(field, rng, seen_as)
     slide = ArraySlide(field.image, field.mpp_um, field.channels)
-    profile = seen_as(draw_profile(field.image, field.channels, field.mpp_um, rng, field.ck_labels != 0))
+    profile = seen_as(draw_profile(field.image, field.channels, field.mpp_um, rng, field.ck_labels != 0, stain))
     coarse = plan_grid(slide, field.mpp_um, SCREEN_MPP_UM)
     wanted = []
     for x, y in _candidates(model, slide, profile, coarse):

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dtcseg.network.laboratory import Laboratory, laboratories_of
 from dtcseg.network.model import LOOK_CLASSES
-from dtcseg.network.weights import WeightsInfo, load, resolve, save
+from dtcseg.network.weights import WeightsInfo, load, load_looks, resolve, save
 from dtcseg.results.atomic import write_file, writing_to
 from dtcseg_training.learn.gate import compare, decide
 from dtcseg_training.learn.judge import judged, probabilities
@@ -22,6 +23,7 @@ from dtcseg_training.learn.threshold import choose_threshold
 from dtcseg_training.temperature import fit_temperature
 
 if TYPE_CHECKING:
+    from dtcseg.network.laboratory import Signature
     from dtcseg.network.model import Look
     from dtcseg_training.learn.gate import Judged
     from dtcseg_training.learn.outcome import Comparison, GateResult, LabThreshold
@@ -29,12 +31,16 @@ if TYPE_CHECKING:
     from dtcseg_training.learn.training_set import SlideCrops
 
 _LEAST_PROBABILITY = 1e-12
+_SAME_LABORATORY = 0.5
+"""A slide so like one of those that were learned from before is of the same laboratory."""
 
 Found = list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]
 
 
 class Challenger:
-    """Fitted weights, written with the card of the weights they were begun with until more is known.
+    """Weights with a look for a laboratory, written with the card of those they were begun with until more is known.
+
+    The looks of other laboratories stay; one whose slides are like those that were learned from is replaced.
 
     Parameters
     ----------
@@ -42,21 +48,54 @@ class Challenger:
         The weights file.
     parent : WeightsInfo
     look : Look
+        Of the laboratory.
     name : str
-    reading : dict
-        `Reading.to_json`, or empty.
+    slides : sequence of Signature
+        Those that were learned from.
     """
 
-    def __init__(self, path: Path, parent: WeightsInfo, look: Look, name: str, reading: dict[str, object]) -> None:
-        self._path, self._look = path, look
-        self._screen, _ = load(parent)
-        self._card = replace(parent.card, name=name, parent=parent.sha256, reading=reading)
+    def __init__(self, path: Path, parent: WeightsInfo, look: Look, name: str, slides: Sequence[Signature]) -> None:
+        self._path = path
+        self._screen, self._common = load(parent)
+        known = laboratories_of(parent.card.laboratories)
+        before = laboratory_before(parent, slides)
+        kept = [i for i in range(len(known)) if i != before]
+        looks = load_looks(parent)
+        self._looks = [*(looks[i] for i in kept), look]
+        self._others = [known[i] for i in kept]
+        earlier = known[before].slides if before is not None else ()
+        self._own = Laboratory(tuple(dict.fromkeys((*earlier, *slides))), parent.card.temperature)
+        self._card = replace(parent.card, name=name, parent=parent.sha256)
 
-    def written(self, **changes: object) -> WeightsInfo:
-        """Write the file with these members of the card, which stay."""
-        self._card = replace(self._card, **changes)  # type: ignore[arg-type]
-        save(self._path, self._screen, self._look, self._card)
+    @property
+    def laboratory(self) -> Laboratory:
+        """The laboratory, as it stands in the card."""
+        return self._own
+
+    def written(self, *, temperature: float | None = None, **changes: object) -> WeightsInfo:
+        """Write the file with this temperature and these members of the card, which stay."""
+        if temperature is not None:
+            self._own = replace(self._own, temperature=temperature)
+        laboratories = [laboratory.to_json() for laboratory in (*self._others, self._own)]
+        self._card = replace(self._card, laboratories=laboratories, **changes)  # type: ignore[arg-type]
+        save(self._path, self._screen, self._common, self._card, self._looks)
         return resolve(str(self._path))
+
+
+def laboratory_before(parent: WeightsInfo, slides: Sequence[Signature]) -> int | None:
+    """Index of the laboratory in a weights file whose slides these are; None where it knows none of them."""
+    alike = [
+        max((laboratory.likeness(slide) for slide in slides), default=0.0)
+        for laboratory in laboratories_of(parent.card.laboratories)
+    ]
+    best = max(range(len(alike)), key=alike.__getitem__, default=None)
+    return best if best is not None and alike[best] >= _SAME_LABORATORY else None
+
+
+def look_before(parent: WeightsInfo, slides: Sequence[Signature]) -> Look:
+    """Give the look to begin with: that of the laboratory whose slides these are, else that for everybody's slides."""
+    before = laboratory_before(parent, slides)
+    return load(parent)[1] if before is None else load_looks(parent)[before]
 
 
 @dataclass(frozen=True)
@@ -66,8 +105,8 @@ class Contest:
     Attributes
     ----------
     slides : sequence of SlideCrops
-    reference : sequence of FieldCrops
-    on_slides, on_reference : (list, list) of (N, 4) float32
+    alike, reference : sequence of FieldCrops
+    on_slides, on_alike, on_reference : (list, list) of (N, 4) float32
         Probabilities of the calls.
     default : float
         The champion's threshold.
@@ -75,8 +114,10 @@ class Contest:
     """
 
     slides: Sequence[SlideCrops]
+    alike: Sequence[FieldCrops]
     reference: Sequence[FieldCrops]
     on_slides: tuple[Found, Found]
+    on_alike: tuple[Found, Found]
     on_reference: tuple[Found, Found]
     default: float
     seed: int
@@ -95,11 +136,15 @@ class Contest:
         """Compare on the reference set, the challenger's calls at a threshold."""
         return compare("reference", judged(self.reference, *self.on_reference, (self.default, threshold)), self.seed)
 
+    def of_alike(self, threshold: float) -> Comparison:
+        """Compare on simulated fields like the laboratory's slides."""
+        return compare("alike", judged(self.alike, *self.on_alike, (self.default, threshold)), self.seed)
+
     def threshold(self) -> LabThreshold:
         """Choose the operating point."""
         slides = [self.slides[i] for i in self.held_out]
 
-        says = cache(self._home_says)
+        says = cache(self._known_says)
 
         def allowed(threshold: float) -> bool:
             return says(threshold) == says(self.default)
@@ -109,35 +154,41 @@ class Contest:
         lab = self.on_lab(self.held_out, self.default)
         return choose_threshold(slides, lab.scores[1], lab.tumour, self.default, allowed)
 
-    def _home_says(self, threshold: float) -> str:
-        """Give the reason for which the reference set would refuse, whatever the laboratory's cells say."""
-        return decide(None, self.of_reference(threshold)).reason
+    def _known_says(self, threshold: float) -> str:
+        """Give the reason for which cells of known truth would refuse, whatever the laboratory's cells say."""
+        return decide(None, self.of_reference(threshold), alike=self.of_alike(threshold)).reason
 
     def gate(self, threshold: float) -> GateResult:
         """Decide, with the challenger's calls at a threshold."""
         everything = self.on_lab(range(len(self.slides)), self.default)
         warnings = warnings_of(self.slides, everything.scores[0])
         lab = compare("lab", self.on_lab(self.held_out, threshold), self.seed) if self.held_out else None
-        found = decide(lab, self.of_reference(threshold), warnings)
+        found = decide(lab, self.of_reference(threshold), warnings, self.of_alike(threshold))
         contrary = contradiction(everything.scores[0], everything.tumour)
         return replace(found, promoted=False, reason=contrary) if contrary else found
 
 
 def calibrated(
-    challenger: Challenger, home: Sequence[FieldCrops], device: str, told: Callable[[int], None]
+    challenger: Challenger, alike: Sequence[FieldCrops], device: str, told: Callable[[int], None]
 ) -> WeightsInfo:
     """Write the challenger with the temperature that fits simulated crops which were not learned from."""
     draft = challenger.written()
-    seen = np.concatenate(probabilities(draft, home, device, told))
+    seen = np.concatenate([np.zeros((0, len(LOOK_CLASSES)), np.float32), *probabilities(draft, alike, device, told)])
     if not len(seen):
         return draft
-    logits = draft.card.temperature * np.log(np.maximum(seen.astype(np.float64), _LEAST_PROBABILITY))
-    return challenger.written(temperature=fit_temperature(logits, np.concatenate([field.calls for field in home])))
+    logits = challenger.laboratory.temperature * np.log(np.maximum(seen.astype(np.float64), _LEAST_PROBABILITY))
+    return challenger.written(temperature=fit_temperature(logits, np.concatenate([field.calls for field in alike])))
+
+
+def stained_like(fields: Sequence[FieldCrops], signature: Signature) -> list[FieldCrops]:
+    """Take fields for ones of a slide: so they are seen as that slide is, whatever their own profiles came to."""
+    return [replace(field, signature=signature) for field in fields]
 
 
 def contest(
     weights: tuple[WeightsInfo, WeightsInfo],
     slides: Sequence[SlideCrops],
+    alike: Sequence[FieldCrops],
     reference: Sequence[FieldCrops],
     device: str,
     seed: int,
@@ -150,12 +201,13 @@ def contest(
     Parameters
     ----------
     weights : (WeightsInfo, WeightsInfo)
-    slides, reference : sequences of SlideCrops, FieldCrops
+    slides : sequence of SlideCrops
+    alike, reference : sequence of FieldCrops
     device : str
     seed : int
         Of the bootstrap.
     told : callable
-        Told how many crops are done, of all four times.
+        Told how many crops are done, of all by both.
     keep : Path, optional
         Where the champion's answers on the reference set are kept, which every challenger is held against.
     """
@@ -168,7 +220,7 @@ def contest(
         return found
 
     first, second = weights
-    on_slides = asked(first, slides), asked(second, slides)
+    on_slides, on_alike = ((asked(first, units), asked(second, units)) for units in (slides, alike))
     champion = _kept(keep, reference)
     if champion is None:
         champion = asked(first, reference)
@@ -176,7 +228,7 @@ def contest(
     else:
         done += sum(len(unit.crops) for unit in reference)
     on_reference = champion, asked(second, reference)
-    return Contest(slides, reference, on_slides, on_reference, first.card.tumour_threshold, seed)
+    return Contest(slides, alike, reference, on_slides, on_alike, on_reference, first.card.tumour_threshold, seed)
 
 
 def _kept(file: Path | None, reference: Sequence[FieldCrops]) -> Found | None:

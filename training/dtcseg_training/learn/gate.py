@@ -23,6 +23,12 @@ _FALSE_GAINED = 0.01
 """The same for its other objects that become tumour calls."""
 
 
+_PLACES = {
+    "lab": "this laboratory's held-out slides",
+    "alike": "simulated fields like this laboratory's slides",
+    "reference": "the reference set",
+}
+
 NOBODY = "there is nobody to judge by: give verdicts on slides of at least two patients"
 
 
@@ -47,12 +53,12 @@ class Judged:
     called: npt.NDArray[np.bool_]
 
 
-def compare(name: Literal["lab", "reference"], judged: Judged, seed: int = 0) -> Comparison:
+def compare(name: Literal["lab", "alike", "reference"], judged: Judged, seed: int = 0) -> Comparison:
     """Compare both networks on the same cells.
 
     Parameters
     ----------
-    name : {"lab", "reference"}
+    name : {"lab", "alike", "reference"}
     judged : Judged
     seed : int
         Of the bootstrap, which draws slides or fields.
@@ -86,31 +92,37 @@ def mcnemar(gained: int, lost: int) -> float:
     return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
 
 
-def decide(lab: Comparison | None, reference: Comparison, warnings: tuple[str, ...] = ()) -> GateResult:
+def decide(
+    lab: Comparison | None, reference: Comparison, warnings: tuple[str, ...] = (), alike: Comparison | None = None
+) -> GateResult:
     """Let the challenger through, or say in one line why not.
 
-    Through goes what loses no recall beyond noise and calls no more falsely beyond noise on either set, and is better
-    on the laboratory's own cells: more calls right. On the reference set no more calls may be wrong at all, unless what
-    is gained in the laboratory is beyond noise: a call or two of a thousand may change by chance.
+    Through goes what loses no recall beyond noise and calls no more falsely beyond noise on any set, and is better
+    on the laboratory's own cells: more calls right. Where the truth is known (the reference set and simulated fields
+    like the laboratory's) no more calls may be wrong at all, unless what is gained in the laboratory is beyond noise: a
+    call or two of a thousand may change by chance.
     """
-    reason = _worse(reference, strict=True)
     sure = lab is not None and lab.gained > lab.lost and lab.p_value < _LEVEL
-    if not reason and reference.lost > reference.gained and not sure:
-        counts = f"{reference.gained} gained, {reference.lost} lost"
-        reason = f"more calls are wrong on the reference set ({counts}), and what is gained here may be chance"
-    if not reason and lab is None:
-        reason = NOBODY
-    if not reason and lab is not None:
-        reason = _lab_reason(lab)
+    reasons = [_known_reason(found, sure) for found in (reference, alike) if found is not None]
+    reason = next(filter(None, [*reasons, NOBODY if lab is None else _lab_reason(lab)]), "")
     if reason:
-        return GateResult(False, reason, lab, reference, warnings)
+        return GateResult(False, reason, lab, reference, warnings, alike)
     assert lab is not None
     text = (
         f"better on this laboratory's held-out slides ({lab.gained} calls gained, {lab.lost} lost, "
         f"p = {lab.p_value:.2g}) and not worse beyond noise on the reference set ({reference.gained} gained, "
         f"{reference.lost} lost)"
     )
-    return GateResult(True, text, lab, reference, warnings)
+    return GateResult(True, text, lab, reference, warnings, alike)
+
+
+def _known_reason(found: Comparison, sure: bool) -> str:
+    """Say what is wrong on cells whose truth nobody had to tell."""
+    reason = _worse(found, strict=True)
+    if not reason and found.lost > found.gained and not sure:
+        counts = f"{found.gained} gained, {found.lost} lost"
+        return f"more calls are wrong on {_PLACES[found.name]} ({counts}), and what is gained here may be chance"
+    return reason
 
 
 def _lab_reason(lab: Comparison) -> str:
@@ -137,7 +149,7 @@ def too_few(tumour: int, other: int) -> str:
 
 def _worse(found: Comparison, *, strict: bool) -> str:
     """Say how it is worse beyond noise, if it is; `strict` also refuses a loss that no test can tell from chance."""
-    where = "the reference set" if found.name == "reference" else "this laboratory's held-out slides"
+    where = _PLACES[found.name]
     (was, now), (false_was, false_now) = found.recall, found.false_calls
     lost = found.tumour_lost - found.tumour_gained
     if lost > 0 and (

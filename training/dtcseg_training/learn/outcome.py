@@ -12,9 +12,9 @@ from dtcseg.results.text import one_line
 if TYPE_CHECKING:
     from dtcseg_training.figures import Share
 
-Step = Literal["collect", "replay", "reference", "fit", "gate", "write"]
-STEPS: tuple[Step, ...] = ("collect", "replay", "reference", "fit", "gate", "write")
-"""In their order: verdicts to crops; simulated crops against forgetting; the locked reference set; fitting; champion
+Step = Literal["collect", "alike", "reference", "fit", "gate", "write"]
+STEPS: tuple[Step, ...] = ("collect", "alike", "reference", "fit", "gate", "write")
+"""In their order: verdicts to crops; simulated crops like the laboratory's; the locked reference set; fitting; champion
 against challenger; files."""
 
 
@@ -28,16 +28,18 @@ class Refused(DtcsegError):
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many simulated fields are drawn, once for each weights file that is begun with.
+    """How many simulated fields are drawn.
 
     Attributes
     ----------
-    replay, home, reference : int
-        Learned again; to watch the fit; to judge by.
+    alike, aside : int
+        Like the laboratory's slides, to learn from, and to watch the fit and calibrate by.
+    reference : int
+        To judge by; drawn once for each weights file that is begun with.
     """
 
-    replay: int = 240
-    home: int = 60
+    alike: int = 200
+    aside: int = 60
     reference: int = 140
 
 
@@ -49,14 +51,14 @@ class Curve:
     ----------
     step : int
         Optimiser steps done.
-    learned, home : float
-        Loss on what is learned from (outlines and calls), and of the calls on simulated crops held out of the fit: when
-        it grows, what was known is being forgotten.
+    learned, aside : float
+        Loss on what is learned from (outlines and calls), and of the calls on simulated crops like the laboratory's
+        that are not: when it grows, the fit learns by heart.
     """
 
     step: int
     learned: float
-    home: float
+    aside: float
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ class Comparison:
 
     Attributes
     ----------
-    name : {"lab", "reference"}
+    name : {"lab", "alike", "reference"}
     units : int
         Slides or fields, which are what is drawn again for the intervals.
     recall : (Share, Share)
@@ -145,7 +147,7 @@ class Comparison:
         The same of the recall.
     """
 
-    name: Literal["lab", "reference"]
+    name: Literal["lab", "alike", "reference"]
     units: int
     recall: tuple[Share, Share]
     false_calls: tuple[Share, Share]
@@ -237,6 +239,8 @@ class GateResult:
         On the locked reference set.
     warnings : tuple of str
         What a person should know of the verdicts, one line each.
+    alike : Comparison or None
+        On simulated fields like the laboratory's slides, whose truth no reader told.
     """
 
     promoted: bool
@@ -244,6 +248,12 @@ class GateResult:
     lab: Comparison | None
     reference: Comparison
     warnings: tuple[str, ...] = ()
+    alike: Comparison | None = None
+
+    @property
+    def comparisons(self) -> list[Comparison]:
+        """Those that were made, what counts most first."""
+        return [found for found in (self.lab, self.alike, self.reference) if found is not None]
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,17 @@ import jinja2
 
 from dtcseg import __version__
 from dtcseg.errors import UsageError
-from dtcseg.network.reading import reading_of
 
 if TYPE_CHECKING:
     from dtcseg.network.weights import WeightsInfo
     from dtcseg_training.learn.outcome import Comparison, Curve, LearnOutcome
 
 _INK, _ACCENT = "#1b2430", "#b3245f"
-_TITLES = {"lab": "This laboratory's held-out slides", "reference": "Locked reference set (simulated)"}
+_TITLES = {
+    "lab": "This laboratory's held-out slides",
+    "alike": "Simulated fields like its slides, not learned from",
+    "reference": "Locked reference set (simulated)",
+}
 
 
 def learning_page(outcome: LearnOutcome, parent: WeightsInfo, info: WeightsInfo, curves: Sequence[Curve]) -> str:
@@ -42,10 +45,9 @@ def learning_page(outcome: LearnOutcome, parent: WeightsInfo, info: WeightsInfo,
         parent=parent,
         info=info,
         version=__version__,
-        comparisons=[_rows(c) for c in (outcome.gate.lab, outcome.gate.reference) if c is not None],
+        comparisons=[_rows(c) for c in outcome.gate.comparisons],
         curve=_curve(curves) if curves else "",
         changed=[(c, "data:image/png;base64," + base64.b64encode(c.picture).decode()) for c in outcome.changed],
-        asked=reading_of(info.card.reading),
         reviews=info.card.trained_on.get("reviews", {}),
         temperature=(parent.card.temperature, info.card.temperature),
     )
@@ -82,7 +84,7 @@ def _curve(curves: Sequence[Curve]) -> str:
     axes = figure.add_subplot()
     steps = [c.step for c in curves]
     axes.plot(steps, [c.learned for c in curves], color=_ACCENT, label="learned from (outlines and calls)")
-    axes.plot(steps, [c.home for c in curves], color=_INK, label="simulated, held out (calls)")
+    axes.plot(steps, [c.aside for c in curves], color=_INK, label="simulated, not learned from (calls)")
     axes.set_xlabel("step")
     axes.set_ylabel("loss")
     axes.set_ylim(bottom=0)
@@ -99,7 +101,6 @@ def card_text(outcome: LearnOutcome, parent: WeightsInfo, info: WeightsInfo) -> 
     data, gate = outcome.data, outcome.gate
     cells = ", ".join(f"{count} {call}" for call, count in data.cells.items())
     overridden = info.card.figures.get("overridden")
-    asked = reading_of(info.card.reading)
     lines = [
         f"# Model card: {_plain(info.name)}",
         "",
@@ -111,20 +112,21 @@ def card_text(outcome: LearnOutcome, parent: WeightsInfo, info: WeightsInfo) -> 
         lines += [f"- **{_plain(str(line))}**" for line in overridden] + [""]
     lines += [
         "## What it is",
-        f"`{_plain(parent.name)}` (sha256 `{parent.sha256}`), whose second look follows the reviews of one "
-        f"laboratory by dtcseg {__version__}. This file: sha256 `{info.sha256}`.",
+        f"`{_plain(parent.name)}` (sha256 `{parent.sha256}`) with a second look of its own for slides stained like "
+        f"those of one laboratory, by dtcseg {__version__}; other slides are seen as before. This file: sha256 "
+        f"`{info.sha256}`.",
         "",
         "## What it learned from",
         f"- {cells}; {data.slides} slides, {data.patients} named patients; {data.added} cells drawn by readers, "
         f"{data.corrected} with corrected outlines, {data.deleted} said to be no object.",
         f"- {data.held_out} of these cells, on whole slides (split by {data.split_by}), were not learned from.",
-        f"- Training set: manifest sha256 `{data.sha256}`. Simulated crops were learned again beside them.",
-        *([f"- Readers ask: {asked.text}."] if asked else []),
+        f"- Training set: manifest sha256 `{data.sha256}`. Crops of simulated fields that look like these slides were "
+        "learned beside them.",
         "",
         "## How it was judged",
         f"- {_plain(gate.reason)}.",
     ]
-    for title, rows in (_rows(c) for c in (gate.lab, gate.reference) if c is not None):
+    for title, rows in map(_rows, gate.comparisons):
         lines += ["", f"### {title}", "", f"| | {_plain(parent.name)} | {_plain(info.name)} |", "|---|---|---|"]
         lines += [f"| {name} | {was} | {now} |" for name, was, now in rows]
     lines += ["", "## Operating point", f"{outcome.threshold.text}.", ""]

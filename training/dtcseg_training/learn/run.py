@@ -32,21 +32,20 @@ from dtcseg_training.learn.outcome import (
     Stopped,
 )
 from dtcseg_training.learn.pages import card_text, learning_page
-from dtcseg_training.learn.simulated import FieldCrops, draw_fields, load_fields, lock
+from dtcseg_training.learn.simulated import FieldCrops, draw_fields, fields_sha256, load_fields, lock
 from dtcseg_training.learn.split import By, hold_out
 from dtcseg_training.learn.suspicion import unjudgeable
 from dtcseg_training.learn.taught import TaughtSlide, collect
 from dtcseg_training.learn.training_set import TrainingSet, slide_key, write_set
 
 if TYPE_CHECKING:
+    from dtcseg_training.learn.alike import Sitter
     from dtcseg_training.learn.contest import Challenger, Found
     from dtcseg_training.learn.simulated import Kind
     from dtcseg_training.learn.tune import FitPlan, Tuned
 
-_RUN_VERSION = 4
+_RUN_VERSION = 5
 """Part of what names a run: raised when the same data would lead to other weights."""
-_CROPS_A_STEP = 60
-"""To look at so many crops takes as long as a step of the fit."""
 
 
 def learn(
@@ -109,7 +108,6 @@ def learn(
     if reason and not force:
         raise Refused(f"refused before anything is fitted: {reason}")
     fields = run.simulated(data)
-    run.locked = lock(run.work, parent, fields["reference"])
     tuned = run.fit(data, fields)
     judged = run.judge(data, fields, tuned, out.stem)
     files = _Files(out, run, data, by, taught)
@@ -162,14 +160,14 @@ class _Run:
         self._device, self._stop = device, stop
         units: dict[Step, int] = {
             "collect": 5,
-            "replay": sizes.replay + sizes.home,
+            "alike": sizes.alike + sizes.aside,
             "reference": sizes.reference,
-            "fit": 5,  # fewer than 500 cells; how many is known later
-            "gate": 15 * (sizes.home + sizes.reference),
+            "fit": 300,
+            "gate": 15 * (sizes.aside + sizes.reference),
             "write": 1,
         }
         self.meter = Meter(units, cores(), progress)
-        self.locked, self.device = "", ""
+        self.locked, self.alike, self.device = "", "", ""
         with writing_to(work):
             work.mkdir(parents=True, exist_ok=True)
 
@@ -191,57 +189,56 @@ class _Run:
         return data, by, slides
 
     def simulated(self, data: TrainingSet) -> dict[Kind, list[FieldCrops]]:
-        """Crops that are learned again (where the network is fitted), that watch and that judge."""
-        from dtcseg_training.learn.tune import plan_for
+        """Crops of fields like the laboratory's, to learn from and to watch, and of the locked reference set."""
+        from dtcseg_training.learn.alike import sitters
+        from dtcseg_training.learn.contest import look_before
+        from dtcseg_training.learn.tune import masks_of
 
-        learned = sum(len(slide.calls) for slide in data.slides if not slide.held_out)
-        self.replayed = self.sizes.replay if plan_for(learned, self.seed, "cpu").steps else 0
+        self.start = look_before(self.parent, [slide.signature for slide in data.learned])
+        drawn = [masks_of(self.start, slide.crops, slide.spreads)[:, 0] for slide in data.learned]
+        known = sitters(data.learned, drawn)
+        likes: dict[Kind, Sequence[Sitter]] = {"alike": known, "aside": known, "reference": ()}
         counts: dict[Kind, int] = {
-            "replay": self.replayed,
-            "home": self.sizes.home,
+            "alike": self.sizes.alike,
+            "aside": self.sizes.aside,
             "reference": self.sizes.reference,
         }
-        self.meter.expect("replay", self.replayed + self.sizes.home)
         for kind, count in counts.items():
-            step: Step = "reference" if kind == "reference" else "replay"
-            before = self.replayed if kind == "home" else 0
-            total = self.sizes.reference if kind == "reference" else self.replayed + self.sizes.home
+            step: Step = "reference" if kind == "reference" else "alike"
+            before = self.sizes.alike if kind == "aside" else 0
+            total = self.sizes.reference if kind == "reference" else self.sizes.alike + self.sizes.aside
+            what = "of the reference set" if kind == "reference" else "like these slides"
 
-            def told(there: int, step: Step = step, before: int = before, total: int = total) -> None:
-                self.meter.told(step, before + there, f"{before + there} of {total} simulated fields drawn ({step})")
+            def told(there: int, step: Step = step, before: int = before, total: int = total, what: str = what) -> None:
+                self.meter.told(step, before + there, f"{before + there} of {total} simulated fields {what} drawn")
 
-            if not draw_fields(self.work, kind, count, self.parent, processes=cores(), on_field=told, stop=self._stop):
+            if not draw_fields(
+                self.work, kind, count, self.parent, likes[kind], processes=cores(), on_field=told, stop=self._stop
+            ):
                 raise Stopped
-        return {kind: load_fields(self.work, kind, count, self.parent) for kind, count in counts.items()}
+        fields = {kind: load_fields(self.work, kind, count, self.parent, likes[kind]) for kind, count in counts.items()}
+        self.locked = lock(self.work, self.parent, fields["reference"])
+        self.alike = fields_sha256([*fields["alike"], *fields["aside"]])
+        return fields
 
     def fit(self, data: TrainingSet, fields: dict[Kind, list[FieldCrops]]) -> Tuned:
         """Fit the second look."""
         import torch
 
         from dtcseg.network.device import choose_device
-        from dtcseg_training.learn.reading import fit_reading
         from dtcseg_training.learn.tune import plan_for, tune
 
-        screen, look = load(self.parent)
+        screen, _ = load(self.parent)
         device = self.device = str(choose_device(self._device, screen))
-        learned = [slide for slide in data.slides if not slide.held_out]
-        cells = sum(len(slide.calls) for slide in learned)
-        plan = plan_for(cells, self.seed, device)
-        last = 1 + cells // _CROPS_A_STEP
-        self.meter.expect("fit", plan.steps + last)
+        plan = self.plan = plan_for(sum(len(slide.calls) for slide in data.learned), self.seed, device)
+        self.meter.expect("fit", plan.steps)
         self.folder = self._folder(data, plan)
         torch.set_num_threads(cores())
-
-        def looked(done: int) -> None:
-            units = plan.steps + last * done // cells
-            self.meter.told("fit", units, f"{done} of {cells} cells held against what readers say")
-            self._ask()
-
         tuned = tune(
-            look,
-            learned,
-            fields.pop("replay"),  # half a gigabyte that is copied, and not needed again
-            fields["home"],
+            self.start,
+            data.learned,
+            fields.pop("alike"),  # half a gigabyte that is copied, and not needed again
+            fields["aside"],
             plan,
             keep=self.folder / "fit.state",
             on_step=lambda done, curves: self.meter.told("fit", done, f"step {done} of {plan.steps}", curves),
@@ -249,30 +246,30 @@ class _Run:
         )
         if tuned is None:
             raise Stopped
-        self.reading = fit_reading(tuned.look, learned, looked)
-        self.plan = plan
         return tuned
 
     def judge(self, data: TrainingSet, fields: dict[Kind, list[FieldCrops]], tuned: Tuned, name: str) -> _Verdict:
         """Temperature, operating point, and champion against challenger."""
-        from dtcseg_training.learn.contest import Challenger, calibrated, contest
+        from dtcseg_training.learn.contest import Challenger, calibrated, contest, stained_like
 
         self._ask()
-        watched = sum(len(unit.crops) for unit in fields["home"])
-        judged = sum(len(slide.crops) for slide in data.slides) + sum(len(f.crops) for f in fields["reference"])
-        self.meter.expect("gate", watched + 2 * judged)
+        slides = [slide.signature for slide in data.learned]
+        alike = stained_like(fields["aside"], slides[0])
+        watched = sum(len(unit.crops) for unit in alike)
+        judged = sum(len(slide.crops) for slide in data.slides) + sum(len(unit.crops) for unit in fields["reference"])
+        self.meter.expect("gate", 3 * watched + 2 * judged)
 
         def told(crops: int) -> None:
             self.meter.told("gate", crops, "champion against challenger")
             self._ask()
 
         told(0)
-        reading = self.reading.to_json() if self.reading else {}
-        challenger = Challenger(self.folder / f"{name}.safetensors", self.parent, tuned.look, name, reading)
-        info = calibrated(challenger, fields["home"], self._device, told)
+        challenger = Challenger(self.folder / f"{name}.safetensors", self.parent, tuned.look, name, slides)
+        info = calibrated(challenger, alike, self._device, told)
         seen = contest(
             (self.parent, info),
             data.slides,
+            alike,
             fields["reference"],
             self._device,
             self.seed,
@@ -283,7 +280,7 @@ class _Run:
         gate = seen.gate(threshold.tumour_threshold)
         info = challenger.written(
             tumour_threshold=threshold.tumour_threshold,
-            trained_on=_trained_on(self, data, tuned),
+            trained_on=_trained_on(self, data),
             figures=_figures(self.parent.card, gate, threshold),
         )
         return _Verdict(info, gate, threshold, challenger, seen.on_slides)
@@ -297,6 +294,7 @@ class _Run:
             "plan": plan.__dict__,
             "sizes": self.sizes.__dict__,
             "locked": self.locked,
+            "alike": self.alike,
         }
         key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode("ascii")).hexdigest()[:16]
         folder = self.work / "runs" / key
@@ -309,16 +307,16 @@ class _Run:
             raise Stopped
 
 
-def _trained_on(run: _Run, data: TrainingSet, tuned: Tuned) -> dict[str, object]:
+def _trained_on(run: _Run, data: TrainingSet) -> dict[str, object]:
     return {
         **run.parent.card.trained_on,
         "reviews": {
             "training_set_sha256": data.sha256,
-            "cells": sum(len(s.calls) for s in data.slides if not s.held_out),
-            "slides": sum(not s.held_out for s in data.slides),
-            "replayed_fields": run.replayed,
+            "cells": sum(len(slide.calls) for slide in data.learned),
+            "slides": len(data.learned),
+            "simulated_fields": run.sizes.alike,
+            "simulated_fields_sha256": run.alike,
             "steps": run.plan.steps,
-            "mix": tuned.mix,
             "seed": run.seed,
             "reference_set_sha256": run.locked,
             "program": __version__,
@@ -388,7 +386,7 @@ class _Files:
 
     def _known(self) -> bytes:
         """Tell what the weights know beyond those that they began with: the slides that were learned from."""
-        learned = {slide.key for slide in self._data.slides if not slide.held_out}
+        learned = {slide.key for slide in self._data.learned}
         taught = [slide for slide in self._taught if slide_key(slide) in learned]
         return added_slides(self._run.parent, [(slide.root, slide.record) for slide in taught])
 

@@ -1,7 +1,8 @@
-"""Simulated crops: what is replayed so that nothing is forgotten, and the locked set that weights are held against.
+"""Simulated crops: fields like the laboratory's slides, and the locked set that weights are held against.
 
 Both are what the screen of the weights that are begun with takes for candidates on simulated fields, with their truth
-(`dtcseg_training.mine`). They are drawn once for those weights and kept; fields that are there are not drawn again.
+(`dtcseg_training.mine`). They are drawn once for those weights (and slides) and kept; fields that are there are not
+drawn again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import json
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -27,13 +29,14 @@ from dtcseg.results.text import one_line
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from dtcseg.network.reading import Signature
+    from dtcseg.network.laboratory import Signature
     from dtcseg.network.weights import WeightsInfo
     from dtcseg.screen import SlideProfile
+    from dtcseg_training.learn.alike import Sitter
 
-Kind = Literal["replay", "home", "reference"]
-_SEEDS: dict[Kind, int] = {"replay": 6_100_000, "home": 6_200_000, "reference": 6_300_000}
-"""Of the fields that are learned again, that watch the fit, and that judge; used for nothing else."""
+Kind = Literal["alike", "aside", "reference"]
+_SEEDS: dict[Kind, int] = {"alike": 6_100_000, "aside": 6_200_000, "reference": 6_300_000}
+"""Of the fields like the laboratory's that are learned from, and that are not; and of those that judge."""
 _ARRAYS = ("crops", "masks", "calls", "spreads")
 _FORMAT = 2
 """Of the files of a folder, which is named by it: fields that older programs drew do not tell how they are stained."""
@@ -55,6 +58,7 @@ def draw_fields(
     kind: Kind,
     count: int,
     weights: WeightsInfo,
+    known: Sequence[Sitter] = (),
     *,
     processes: int,
     on_field: Callable[[int], None],
@@ -65,11 +69,13 @@ def draw_fields(
     Parameters
     ----------
     work : Path
-        Gets the folder `<kind>-2-<sha256 of the weights, 12 digits>`.
-    kind : {"replay", "home", "reference"}
+        Gets the folder `<kind>-2-<sha256 of the weights, 12 digits>`, of fields like slides with another 12 of those.
+    kind : {"alike", "aside", "reference"}
     count : int
-        Field i of a kind is always the same for the same weights.
+        Field i of a kind is always the same for the same weights and slides.
     weights : WeightsInfo
+    known : sequence of Sitter
+        The slides that the fields are like; of the reference set none.
     processes : int
     on_field : callable
         Told how many are there now.
@@ -81,14 +87,14 @@ def draw_fields(
     bool
         Whether all are there; False where it was asked to stop.
     """
-    folder = _folder(work, kind, weights)
+    folder = _folder(work, kind, weights, known)
     folder.mkdir(parents=True, exist_ok=True)
     missing = [index for index in range(count) if not (folder / _name(index)).exists()]
     on_field(count - len(missing))
     if not missing:
         return True
     there = count - len(missing)
-    for done in _drawn(folder, kind, missing, str(weights.path), processes):
+    for done in _drawn(partial(_draw, folder, kind, known, str(weights.path)), missing, processes):
         there += done
         on_field(there)
         if there < count and stop():
@@ -96,18 +102,18 @@ def draw_fields(
     return True
 
 
-def _drawn(folder: Path, kind: Kind, indices: Sequence[int], model: str, processes: int) -> Iterator[int]:
+def _drawn(draw: Callable[[int], None], indices: Sequence[int], processes: int) -> Iterator[int]:
     """Draw fields, in processes of their own where there are several cores; tells how many more are done."""
     if processes == 1:
         for index in indices:
-            _draw(folder, kind, index, model)
+            draw(index)
             yield 1
         return
     with ProcessPoolExecutor(min(processes, len(indices)), mp_context=get_context("spawn")) as pool:
         running: set[Future[None]] = set()
         try:
             for index in indices:
-                running.add(pool.submit(_draw, folder, kind, index, model))
+                running.add(pool.submit(draw, index))
                 if len(running) >= 2 * processes:
                     yield _wait_for_some(running)
             while running:
@@ -124,8 +130,9 @@ def _wait_for_some(running: set[Future[None]]) -> int:
     return len(done)
 
 
-def _draw(folder: Path, kind: Kind, index: int, model: str) -> None:
-    from dtcseg_training.mine import mine_lesson
+def _draw(folder: Path, kind: Kind, known: Sequence[Sitter], model: str, index: int) -> None:
+    from dtcseg_training.learn.alike import draw_alike
+    from dtcseg_training.mine import any_field, mine_lesson
 
     profiles: list[SlideProfile] = []
 
@@ -133,7 +140,8 @@ def _draw(folder: Path, kind: Kind, index: int, model: str) -> None:
         profiles.append(profile)
         return profile
 
-    lesson = mine_lesson(_SEEDS[kind], index, model, noted)
+    draw = partial(draw_alike, known) if known else any_field
+    lesson = mine_lesson(_SEEDS[kind], index, model, noted, draw)
     stream = io.BytesIO()
     arrays = {name: getattr(lesson, name) for name in _ARRAYS}
     np.savez_compressed(stream, signature=np.array(profiles[-1].signature), **arrays)  # the last: that of the crops
@@ -141,7 +149,9 @@ def _draw(folder: Path, kind: Kind, index: int, model: str) -> None:
         write_file(folder / _name(index), stream.getvalue())
 
 
-def load_fields(work: Path, kind: Kind, count: int, weights: WeightsInfo) -> list[FieldCrops]:
+def load_fields(
+    work: Path, kind: Kind, count: int, weights: WeightsInfo, known: Sequence[Sitter] = ()
+) -> list[FieldCrops]:
     """Read fields that were drawn; a damaged one is removed, so that the same command draws it again.
 
     Raises
@@ -149,7 +159,7 @@ def load_fields(work: Path, kind: Kind, count: int, weights: WeightsInfo) -> lis
     UsageError
         A file is damaged.
     """
-    folder = _folder(work, kind, weights)
+    folder = _folder(work, kind, weights, known)
     fields = []
     for index in range(count):
         path = folder / _name(index)
@@ -203,8 +213,12 @@ def lock(work: Path, weights: WeightsInfo, fields: Sequence[FieldCrops]) -> str:
     return sha256
 
 
-def _folder(work: Path, kind: Kind, weights: WeightsInfo) -> Path:
-    return work / f"{kind}-{_FORMAT}-{weights.sha256[:12]}"
+def _folder(work: Path, kind: Kind, weights: WeightsInfo, known: Sequence[Sitter] = ()) -> Path:
+    name = f"{kind}-{_FORMAT}-{weights.sha256[:12]}"
+    if known:
+        slides = json.dumps([asdict(sitter) for sitter in known], sort_keys=True)
+        name += f"-{hashlib.sha256(slides.encode('ascii')).hexdigest()[:12]}"
+    return work / name
 
 
 def _name(index: int) -> str:

@@ -29,10 +29,10 @@ from dtcseg_training.fields import LOOK_MARGIN_PX, cut_crops
 from dtcseg_training.learn.taught import TaughtCell, TaughtSlide, file_sha256
 
 if TYPE_CHECKING:
-    from dtcseg.network.reading import Signature
+    from dtcseg.network.laboratory import Signature
     from dtcseg.working import WorkingGrid
 
-FORMAT, VERSION = "dtcseg training set", 2
+FORMAT, VERSION = "dtcseg training set", 3
 MANIFEST = "manifest.json"
 _SIDE_PX = LOOK_PX + 2 * LOOK_MARGIN_PX
 
@@ -61,6 +61,9 @@ class SlideCrops:
     spreads : (N,) float32
     signature : Signature
         How the slide is stained.
+    stain : str
+    mpp_um : float
+        Pixel size of level 0.
     """
 
     slide: str
@@ -75,6 +78,8 @@ class SlideCrops:
     calls: npt.NDArray[np.int64]
     spreads: npt.NDArray[np.float32]
     signature: Signature = ()
+    stain: str = "new_fuchsin"
+    mpp_um: float = LOOK_MPP_UM
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,11 @@ class TrainingSet:
     sha256: str
     manifest: dict[str, Any]
     slides: tuple[SlideCrops, ...]
+
+    @property
+    def learned(self) -> list[SlideCrops]:
+        """The slides to learn from."""
+        return [slide for slide in self.slides if not slide.held_out]
 
 
 def write_set(
@@ -198,6 +208,7 @@ def _slide_part(slide: TaughtSlide, held_out: bool) -> tuple[dict[str, Any], byt
         "patient": one_line(record.patient),
         "role": record.role,
         "stain": record.stain,
+        "mpp_um": record.mpp_um,
         "signature": list(profile.signature),
         "mnc": record.mnc,
         "files": [{"name": one_line(name), "size": size} for name, size in slide.identity],
@@ -262,4 +273,6 @@ def _read_part(folder: Path, entry: dict[str, Any]) -> SlideCrops:
         calls=calls,
         spreads=spreads,
         signature=tuple(float(value) for value in entry["signature"]),
+        stain=str(entry["stain"]),
+        mpp_um=float(entry["mpp_um"]),
     )

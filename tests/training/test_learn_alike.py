@@ -1,0 +1,170 @@
+"""Fields like a laboratory's slides, and the look that is fitted to both: what is measured, drawn and replaced."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from dtcseg_training.fields import draw_field, field_lesson
+from dtcseg_training.learn.alike import Sitter, draw_alike, sitters
+from dtcseg_training.learn.contest import Challenger, laboratory_before, look_before
+from dtcseg_training.learn.simulated import _folder
+from dtcseg_training.learn.style import apart, style_of
+from dtcseg_training.learn.training_set import SlideCrops
+from dtcseg_training.learn.tune import _pool, plan_for
+from dtcseg_training.simulate import draw_spec, render_field
+from dtcseg_training.simulate.spec import Optics, Staining
+
+from dtcseg.network.laboratory import laboratories_of
+from dtcseg.network.model import LOOK_CLASSES
+from dtcseg.network.weights import load, resolve
+
+TUMOUR = LOOK_CLASSES.index("tumour")
+SIDE_PX = 152
+VECTORS = (0.65, 0.70, 0.29, 0.12, 0.91, 0.40)
+OURS, THEIRS = (*VECTORS, 0.1), (0.65, 0.70, 0.29, 0.27, 0.57, 0.78, 0.02)
+
+
+def stuck(cytoplasm_ck_od):
+    """A laboratory whose chromogen sticks so much, out of focus."""
+    spec = draw_spec(np.random.default_rng(5), stain="new_fuchsin", mpp_um=0.5, size_px=(400, 400))
+    staining = Staining(chromogen=(0.12, 0.91, 0.40), ck_od=0.7, cytoplasm_ck_od=cytoplasm_ck_od)
+    return replace(spec, staining=staining, optics=Optics(blur_um=1.0), density_per_mm2=2500.0)
+
+
+def slide_of(spec, seed):
+    """Reviewed crops of a field, as of a slide."""
+    rng = np.random.default_rng(seed)
+    field = render_field(spec, rng)
+    seen = []
+    lesson = field_lesson(field, rng, lambda profile: seen.append(profile) or profile)
+    count = len(lesson.calls)
+    masks = lesson.masks
+    return SlideCrops(
+        "a", "k", "p", False, 0, (), lesson.crops, masks, np.ones((count, 2), bool), lesson.calls, lesson.spreads,
+        seen[-1].signature, spec.stain, spec.mpp_um,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def known():
+    slides = [slide_of(stuck(0.2), seed) for seed in (1, 2)]
+    return sitters(slides, [slide.masks[:, 0] for slide in slides]), slides
+
+
+def strong(od, count, call="tumour", signature=OURS):
+    """Crops of objects of one strength."""
+    crops = np.zeros((count, 3, SIDE_PX, SIDE_PX), np.float16)
+    masks = np.zeros((count, 2, SIDE_PX, SIDE_PX), bool)
+    masks[:, :, 60:90, 60:90] = True
+    crops[:, 1, 60:90, 60:90] = od
+    calls = np.full(count, LOOK_CLASSES.index(call))
+    return SlideCrops(
+        "a", "k", "p", False, 0, (), crops, masks, masks[:, :, 0, 0], calls, np.full(count, 0.05, np.float32), signature
+    )
+
+
+def strength(*slides):
+    found = {sitter.log_ck_od for sitter in sitters(slides, [slide.masks[:, 0] for slide in slides])}
+    (value,) = found
+    return float(np.exp(value))
+
+
+def test_tumour_cells_tell_how_strongly_their_laboratory_stains():
+    assert strength(strong(0.3, 30)) == pytest.approx(0.4, rel=0.05)
+    assert strength(strong(0.9, 30), strong(0.9, 10)) == pytest.approx(1.2, rel=0.05)
+    assert strength(strong(0.3, 30, call="haematopoietic")) == pytest.approx(0.6)
+    assert 0.45 < strength(strong(0.3, 1)) < 0.6  # one cell tells little
+    assert strength(strong(0.3, 30, signature=(0.1,))) == pytest.approx(0.6)  # in fluorescence it is no OD
+    (sure,), (unsure,) = (sitters([s], [s.masks[:, 0]]) for s in (strong(0.3, 30), strong(0.3, 1)))
+    assert sure.log_ck_od_sd < 0.5 * unsure.log_ck_od_sd
+
+
+def test_style_knows_strength_and_blur():
+    rng = np.random.default_rng(2)
+    everywhere = np.ones((80, 80), bool)
+    planes = rng.normal(0.2, 0.1, (3, 80, 80)).astype(np.float32)
+    blurred = (planes + np.roll(planes, 1, 1) + np.roll(planes, 1, 2)) / 3
+    stronger = planes + np.array([0, 0.3, 0], np.float32)[:, None, None]
+    mine = style_of(planes, everywhere)
+    again = style_of(rng.normal(0.2, 0.1, (3, 80, 80)).astype(np.float32), everywhere)
+    assert apart(mine, mine) == 0
+    assert apart(mine, again) < 0.3 * min(apart(mine, style_of(other, everywhere)) for other in (blurred, stronger))
+
+
+def test_fields_are_like_the_slides(known):
+    """Nearer to them than fields of any laboratory, in colour, in what sticks, and in how fine they are."""
+    slides = known[0]
+
+    def far(draw):
+        found = []
+        for seed in range(6):
+            rng = np.random.default_rng([3, seed])
+            field = draw(rng)
+            (sitter,) = sitters([one := slide_of_field(field, rng)], [one.masks[:, 0]])
+            found.append(min(apart(np.array(sitter.style), np.array(slide.style)) for slide in slides))
+        return np.median(found)
+
+    assert far(lambda rng: draw_alike(slides, rng)[0]) < 0.7 * far(draw_field)
+
+
+def slide_of_field(field, rng):
+    seen = []
+    lesson = field_lesson(field, rng, lambda profile: seen.append(profile) or profile)
+    return SlideCrops(
+        "a", "k", "p", False, 0, (), lesson.crops, lesson.masks, np.ones((len(lesson.calls), 2), bool), lesson.calls,
+        lesson.spreads, seen[-1].signature,
+    )  # fmt: skip
+
+
+def test_a_field_is_its_seed_and_tells_its_stain(known):
+    (one, stain), (again, _) = (draw_alike(known[0], np.random.default_rng(8)) for _ in range(2))
+    assert stain == "new_fuchsin"
+    assert (one.image == again.image).all()
+    fluorescent = Sitter("if", 0.5, (0.05,), tuple([0.0] * 24), -0.5, 0.4)
+    field, stain = draw_alike([fluorescent], np.random.default_rng(8))
+    assert (stain, len(field.channels)) == ("if", 3)
+    assert field.channels != ("R", "G", "B")
+
+
+def test_fields_of_other_slides_lie_in_another_folder(known, tmp_path):
+    info = resolve()
+    names = {_folder(tmp_path, "alike", info, slides) for slides in (known[0], known[0][:1])}
+    names |= {_folder(tmp_path, "reference", info)}
+    assert len(names) == 3
+
+
+def test_few_cells_are_few_of_a_batch():
+    assert [plan_for(cells, 1, "cpu").own for cells in (5, 20, 133, 2000)] == [1, 1, 8, 8]
+
+
+def test_a_single_crop_is_of_either_kind():
+    cells = strong(0.5, 10)
+    calls = np.repeat([TUMOUR, TUMOUR + 1], 5)
+    pool = _pool(cells.crops, cells.masks, calls, cells.spreads)
+    drawn = [pool.draw(1, np.random.default_rng(seed))[0] < 5 for seed in range(40)]
+    assert 10 < sum(drawn) < 30
+    assert sorted((pool.draw(4, np.random.default_rng(1)) < 5).tolist()) == [False, False, True, True]
+
+
+def test_a_laboratory_s_look_is_replaced_and_others_stay(tmp_path):
+    parent, look = resolve(), load(resolve())[1]
+    first = Challenger(tmp_path / "1.safetensors", parent, look, "first", [OURS]).written(temperature=2.0)
+    second = Challenger(tmp_path / "2.safetensors", first, look, "second", [THEIRS]).written()
+    known = laboratories_of(second.card.laboratories)
+    assert [one.slides for one in known] == [(OURS,), (THEIRS,)]
+    assert [one.temperature for one in known] == [2.0, parent.card.temperature]
+    nearby = (*VECTORS, 0.11)
+    assert laboratory_before(second, [nearby]) == 0
+    assert laboratory_before(parent, [nearby]) is None
+    third = Challenger(tmp_path / "3.safetensors", second, look, "third", [nearby]).written()
+    assert [one.slides for one in laboratories_of(third.card.laboratories)] == [(THEIRS,), (OURS, nearby)]
+    assert third.card.parent == second.sha256
+
+
+def test_it_goes_on_from_the_laboratory_s_own_look(tmp_path):
+    look = load(resolve())[1]
+    look.calls[3].bias.data += 1.0
+    first = Challenger(tmp_path / "1.safetensors", resolve(), look, "first", [OURS]).written()
+    bias = [look_before(first, [slide]).calls[3].bias for slide in (OURS, THEIRS)]
+    assert (bias[0] == look.calls[3].bias).all()
+    assert (bias[1] == load(resolve())[1].calls[3].bias).all()
