@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dtcseg_training.simulate.spec import FieldSpec
 
 _FIELD_UM, _PILOT_UM = 264, 110
-_PILOTS = 10
+_PILOTS = 12
 _OBJECT_PX = 26
 """Half the width of what is left out in the middle of a crop: the object that was judged."""
 _MPP_UM = (0.25, 1.05)
@@ -44,6 +44,8 @@ _SHOWN = 0.75
 measured on 300 simulated fields."""
 _USUAL_LOG_CK_OD, _USUAL_SD, _CELLS_SD, _DRAWN_SD = np.log(0.6), 0.4, 0.5, 0.15
 """Logarithm of `ck_od` over laboratories, that of single cells around it, and how much fields differ."""
+_LEAST_SPREAD, _SPREAD_SD = 0.003, 0.3
+"""OD; how far (logarithm) it differs between slides of one laboratory. Without it too little stuck to the cells."""
 _FAR = 0.5
 _TUMOUR = LOOK_CLASSES.index("tumour")
 
@@ -117,7 +119,7 @@ def draw_alike(known: Sequence[Sitter], rng: np.random.Generator) -> tuple[Field
     sitter = known[int(rng.integers(len(known)))]
     specs = [_spec(sitter, rng) for _ in range(_PILOTS)]
     seed = int(rng.integers(0, 2**62))
-    spec = min(specs, key=lambda one: apart(_pilot_style(one, sitter.stain, seed), np.array(sitter.style)))
+    spec = min(specs, key=lambda one: _unlike(one, sitter, seed))
     sd = float(np.hypot(sitter.log_ck_od_sd, _DRAWN_SD))
     ck_od = float(np.exp(rng.normal(sitter.log_ck_od, sd)))
     staining = replace(spec.staining, ck_od=max(ck_od, 2.5 * spec.staining.cytoplasm_ck_od))
@@ -143,13 +145,15 @@ def _spec(sitter: Sitter, rng: np.random.Generator) -> FieldSpec:
     return replace(spec, staining=staining)
 
 
-def _pilot_style(spec: FieldSpec, stain: Stain, seed: int) -> npt.NDArray[np.float64]:
-    """Style of a small field of ordinary cells."""
+def _unlike(spec: FieldSpec, sitter: Sitter, seed: int) -> float:
+    """Tell how far a small field of ordinary cells is from the slide's: in style, and in how far their CK spreads."""
     rng = np.random.default_rng(seed)
     side = round(_PILOT_UM / spec.mpp_um)
     field = render_field(replace(spec, size_px=(side, side), counts=()), rng)
-    profile = draw_profile(field.image, field.channels, field.mpp_um, rng, stain=stain)
+    profile = draw_profile(field.image, field.channels, field.mpp_um, rng, stain=sitter.stain)
     slide = ArraySlide(field.image, field.mpp_um, field.channels)
     grid = plan_grid(slide, field.mpp_um, LOOK_MPP_UM)
     planes = read_planes(slide, grid, profile, 0, 0, grid.width_px, grid.height_px)
-    return style_of(planes, np.ones(planes.shape[1:], bool))
+    style = style_of(planes, np.ones(planes.shape[1:], bool))
+    spreads = np.log(np.maximum((profile.ck_spread, sitter.signature[-1]), _LEAST_SPREAD))
+    return float(np.hypot(apart(style, np.array(sitter.style)), (spreads[0] - spreads[1]) / _SPREAD_SD))
