@@ -77,7 +77,9 @@ def outcome_lines(outcome: LearnOutcome) -> list[str]:
         lines.append(f"On your own slides that were kept back: {_compared(outcome.gate.lab)}")
     else:
         lines.append("None of your slides could be kept back, so nothing was measured on your own cells.")
-    lines.append(f"On the fixed reference set: {_compared(outcome.gate.reference)}")
+    if outcome.gate.alike is not None:
+        lines.append(f"On simulated slides like yours: {_compared(outcome.gate.alike)}")
+    lines.append(f"On slides of other laboratories (the fixed reference set): {_compared(outcome.gate.reference)}")
     lines.append(outcome.threshold.text)
     lines += [f"Note: {text}" for text in (*outcome.gate.warnings, *outcome.data.left_out[:5])]
     more = len(outcome.data.left_out) - 5
