@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from dtcseg_training.fields import LOOK_INNER
 from dtcseg_training.learn import Sizes
-from dtcseg_training.learn.alike import sitters
+from dtcseg_training.learn.alike import set_simulator, sitters
 from dtcseg_training.learn.judge import TUMOUR
 from dtcseg_training.learn.simulated import draw_fields, load_fields
 from dtcseg_training.learn.taught import TaughtCell, TaughtSlide
@@ -120,7 +120,12 @@ def _fit(
     keep = work / "asking" / f"{name.replace(' ', '_')}_{seed}.state"
     keep.parent.mkdir(exist_ok=True)
     slides = [part for slide in read.slides if len((part := _only(slide, cells)).calls)]
-    known = sitters(slides, [masks_of(start, slide.crops, slide.spreads)[:, 0] for slide in slides])
+    masks = [masks_of(start, slide.crops, slide.spreads)[:, 0] for slide in slides]
+    known = set_simulator(
+        sitters(slides, masks), processes=processes, on_pilot=lambda done, total: None, stop=lambda: False
+    )
+    if known is None:
+        raise RuntimeError("nobody asked to stop")
     fields = {}
     for kind, count in (("alike", Sizes().alike), ("aside", 2)):
         draw_fields(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from dtcseg_training.fields import draw_field, field_lesson
-from dtcseg_training.learn.alike import Sitter, draw_alike, sitters
+from dtcseg_training.learn.alike import Sitter, draw_alike, set_simulator, sitters
 from dtcseg_training.learn.contest import Challenger, laboratory_before, look_before
 from dtcseg_training.learn.simulated import _folder
 from dtcseg_training.learn.style import apart, style_of
@@ -45,10 +45,19 @@ def slide_of(spec, seed):
     )  # fmt: skip
 
 
+def setting(slides, processes=1):
+    patch = pytest.MonkeyPatch()
+    patch.setattr("dtcseg_training.learn.alike._PILOTS", 24)
+    patch.setattr("dtcseg_training.learn.alike._KEPT", 4)
+    found = set_simulator(slides, processes=processes, on_pilot=lambda done, total: None, stop=lambda: False)
+    patch.undo()
+    return found
+
+
 @pytest.fixture(scope="module")
 def known():
     slides = [slide_of(stuck(0.2), seed) for seed in (1, 2)]
-    return sitters(slides, [slide.masks[:, 0] for slide in slides]), slides
+    return setting(sitters(slides, [slide.masks[:, 0] for slide in slides]))
 
 
 def strong(od, count, call="tumour", signature=OURS):
@@ -93,7 +102,6 @@ def test_style_knows_strength_and_blur():
 
 def test_fields_are_like_the_slides(known):
     """Nearer to them than fields of any laboratory, in colour, in what sticks, and in how fine they are."""
-    slides = known[0]
 
     def far(draw):
         found = []
@@ -101,10 +109,10 @@ def test_fields_are_like_the_slides(known):
             rng = np.random.default_rng([3, seed])
             field = draw(rng)
             (sitter,) = sitters([one := slide_of_field(field, rng)], [one.masks[:, 0]])
-            found.append(min(apart(np.array(sitter.style), np.array(slide.style)) for slide in slides))
+            found.append(min(apart(np.array(sitter.style), np.array(one.sitter.style)) for one in known))
         return np.median(found)
 
-    assert far(lambda rng: draw_alike(slides, rng)[0]) < 0.7 * far(draw_field)
+    assert far(lambda rng: draw_alike(known, rng)[0]) < 0.7 * far(draw_field)
 
 
 def slide_of_field(field, rng):
@@ -117,18 +125,40 @@ def slide_of_field(field, rng):
 
 
 def test_a_field_is_its_seed_and_tells_its_stain(known):
-    (one, stain), (again, _) = (draw_alike(known[0], np.random.default_rng(8)) for _ in range(2))
+    (one, stain), (again, _) = (draw_alike(known, np.random.default_rng(8)) for _ in range(2))
     assert stain == "new_fuchsin"
     assert (one.image == again.image).all()
     fluorescent = Sitter("if", 0.5, (0.05,), tuple([0.0] * 24), -0.5, 0.4)
-    field, stain = draw_alike([fluorescent], np.random.default_rng(8))
+    field, stain = draw_alike(setting([fluorescent]), np.random.default_rng(8))
     assert (stain, len(field.channels)) == ("if", 3)
     assert field.channels != ("R", "G", "B")
 
 
+def test_every_slide_gets_laboratories_of_its_own_stain_and_they_come_nearer(known):
+    ours = known[0].sitter
+    theirs = replace(ours, stain="dab", mpp_um=0.3, signature=THEIRS)
+    both = setting([ours, theirs])
+    assert [{(spec.stain, spec.mpp_um) for spec in one.specs} for one in both] == [
+        {("new_fuchsin", 0.5)},
+        {("dab", 0.3)},
+    ]
+    sticking = [np.median([spec.staining.cytoplasm_ck_od for spec in one.specs]) for one in known]
+    assert all(0.1 < value < 0.3 for value in sticking), "of 0.02 to 0.3, where it was 0.2"
+
+
+def test_setting_the_simulator_stops_when_asked_and_repeats_itself(known):
+    told = []
+    stopped = set_simulator(
+        [known[0].sitter], processes=1, on_pilot=lambda done, total: told.append(done), stop=lambda: len(told) >= 3
+    )
+    assert stopped is None
+    assert told == [1, 2, 3]
+    assert setting([one.sitter for one in known], processes=2) == known
+
+
 def test_fields_of_other_slides_lie_in_another_folder(known, tmp_path):
     info = resolve()
-    names = {_folder(tmp_path, "alike", info, slides) for slides in (known[0], known[0][:1])}
+    names = {_folder(tmp_path, "alike", info, slides) for slides in (known, known[:1])}
     names |= {_folder(tmp_path, "reference", info)}
     assert len(names) == 3
 

@@ -41,6 +41,7 @@ def short(monkeypatch):
     monkeypatch.setattr("dtcseg_training.learn.tune._BATCH", 6)
     monkeypatch.setattr("dtcseg_training.learn.run.cores", lambda: 1)
     monkeypatch.setattr("dtcseg_training.learn.tune._SAVE_EVERY", 2)
+    monkeypatch.setattr("dtcseg_training.learn.alike._PILOTS", 6)
 
 
 def run(place, out, **options):
@@ -53,6 +54,7 @@ def refused(place):
     patch = pytest.MonkeyPatch()
     patch.setattr("dtcseg_training.learn.tune.plan_for", few_steps)
     patch.setattr("dtcseg_training.learn.tune._BATCH", 6)
+    patch.setattr("dtcseg_training.learn.alike._PILOTS", 6)
     patch.setattr("dtcseg_training.learn.run.cores", lambda: 1)
     patch.setattr("dtcseg_training.learn.contest.decide", decided(False))
     told = []

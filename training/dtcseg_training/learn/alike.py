@@ -1,16 +1,16 @@
 """Simulated fields that look like a laboratory's slides: what some hundred verdicts cannot teach, these do.
 
-Readers say what a few cells are, and the slides show how the laboratory stains. The simulator is set by both: of each
-field's laboratories, drawn at random, the one is taken whose ordinary cells come nearest to a reviewed slide's (the
-rejection of approximate Bayesian computation: Pritchard et al. 1999, Mol Biol Evol 16:1791), with the slide's own stain
-vectors, and its tumour cells are stained as strongly as those that the readers named.
+Readers say what a few cells are, and the slides show how the laboratory stains. The simulator is set by both. Of some
+hundred laboratories drawn at random those are kept whose ordinary cells come nearest to a reviewed slide's, then of as
+many bred from these (approximate Bayesian computation by rejection, in two rounds: Sisson et al. 2007, PNAS 104:1760).
+They have the slide's own stain vectors, and their tumour cells are stained as strongly as those that the readers named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,9 @@ from dtcseg.screen import read_planes
 from dtcseg.working import plan_grid
 from dtcseg_training.fields import ArraySlide, draw_profile, far_off, unusual
 from dtcseg_training.learn.style import apart, style_of
+from dtcseg_training.side_by_side import side_by_side
 from dtcseg_training.simulate import draw_spec, render_field
-from dtcseg_training.simulate.spec import jittered
+from dtcseg_training.simulate.spec import draw_counts, jittered
 
 if TYPE_CHECKING:
     from dtcseg.cells import Stain
@@ -30,8 +31,12 @@ if TYPE_CHECKING:
     from dtcseg_training.simulate import Field
     from dtcseg_training.simulate.spec import FieldSpec
 
+_Thing = TypeVar("_Thing")
+
 _FIELD_UM, _PILOT_UM = 264, 110
-_PILOTS = 12
+_ROUNDS, _PILOTS, _KEPT = 2, 300, 16
+"""Laboratories tried in each round, and kept for each slide."""
+_SEED = 6_400_000
 _OBJECT_PX = 26
 """Half the width of what is left out in the middle of a crop: the object that was judged."""
 _MPP_UM = (0.25, 1.05)
@@ -47,6 +52,8 @@ _USUAL_LOG_CK_OD, _USUAL_SD, _CELLS_SD, _DRAWN_SD = np.log(0.6), 0.4, 0.5, 0.15
 _LEAST_SPREAD, _SPREAD_SD = 0.003, 0.3
 """OD; how far (logarithm) it differs between slides of one laboratory. Without it too little stuck to the cells."""
 _FAR = 0.5
+_BRED_SD = 0.2
+"""How far (logarithm) amounts of stain are moved in a laboratory that is bred from others."""
 _TUMOUR = LOOK_CLASSES.index("tumour")
 
 
@@ -114,23 +121,72 @@ def _strength(slides: Sequence[SlideCrops], masks: Sequence[npt.NDArray[np.bool_
     return round(mean, 5), round(float(precisions.sum() ** -0.5), 5)
 
 
-def draw_alike(known: Sequence[Sitter], rng: np.random.Generator) -> tuple[Field, Stain]:
+@dataclass(frozen=True)
+class Likeness:
+    """A slide, and laboratories of the simulator that make such slides."""
+
+    sitter: Sitter
+    specs: tuple[FieldSpec, ...]
+
+
+def set_simulator(
+    known: Sequence[Sitter], *, processes: int, on_pilot: Callable[[int, int], None], stop: Callable[[], bool]
+) -> list[Likeness] | None:
+    """Find laboratories of the simulator that make slides like these.
+
+    Parameters
+    ----------
+    known : sequence of Sitter
+    processes : int
+    on_pilot : callable
+        Told how many small fields are rendered, and of how many.
+    stop : callable
+        Asked after each.
+
+    Returns
+    -------
+    list of Likeness or None
+        One for each slide; None where it was asked to stop. The same slides give the same.
+    """
+    rng = np.random.default_rng(_SEED)
+    tried: list[FieldSpec] = []
+    seen: list[_Seen] = []
+    found: list[Likeness] = []
+    for _ in range(_ROUNDS):
+        parents = [spec for likeness in found for spec in likeness.specs]
+        specs = [_bred(parents, rng) if parents else _spec(_any(known, rng), rng) for _ in range(_PILOTS)]
+        tried += specs
+        for pilot in side_by_side(_pilot, specs, processes):
+            seen.append(pilot)
+            on_pilot(len(seen), _ROUNDS * _PILOTS)
+            if stop():
+                return None
+        found = [Likeness(sitter, _nearest(sitter, tried, seen)) for sitter in known]
+    return found
+
+
+def draw_alike(known: Sequence[Likeness], rng: np.random.Generator) -> tuple[Field, Stain]:
     """Render a field like one of the slides, rich in what is rare; with the stain that the slide is known to have."""
-    sitter = known[int(rng.integers(len(known)))]
-    specs = [_spec(sitter, rng) for _ in range(_PILOTS)]
-    seed = int(rng.integers(0, 2**62))
-    spec = min(specs, key=lambda one: _unlike(one, sitter, seed))
+    likeness = _any(known, rng)
+    sitter, spec = likeness.sitter, _any(likeness.specs, rng)
     sd = float(np.hypot(sitter.log_ck_od_sd, _DRAWN_SD))
     ck_od = float(np.exp(rng.normal(sitter.log_ck_od, sd)))
     staining = replace(spec.staining, ck_od=max(ck_od, 2.5 * spec.staining.cytoplasm_ck_od))
-    return render_field(replace(spec, staining=staining), rng), sitter.stain
+    side = round(_FIELD_UM / spec.mpp_um)
+    spec = replace(spec, size_px=(side, side), staining=staining)
+    return render_field(replace(spec, counts=draw_counts(rng, spec, enriched=True, dirt=1.0)), rng), sitter.stain
+
+
+def _any(of: Sequence[_Thing], rng: np.random.Generator) -> _Thing:
+    return of[int(rng.integers(len(of)))]
 
 
 def _spec(sitter: Sitter, rng: np.random.Generator) -> FieldSpec:
-    """Draw a laboratory at random, with what is known of the slide."""
+    """Draw a laboratory at random, with what is known of the slide, and a small field of its ordinary cells."""
     mpp_um = float(np.clip(sitter.mpp_um, *_MPP_UM))
-    side = round(_FIELD_UM / mpp_um)
-    spec = unusual(rng, draw_spec(rng, stain=sitter.stain, mpp_um=mpp_um, size_px=(side, side), enriched=True))
+    side = round(_PILOT_UM / mpp_um)
+    spec = unusual(rng, draw_spec(rng, stain=sitter.stain, mpp_um=mpp_um, size_px=(side, side)))
+    spec = replace(spec, counts=())
     if rng.random() < _FAR:
         spec = far_off(rng, spec)
     if len(sitter.signature) == 1:
@@ -145,15 +201,58 @@ def _spec(sitter: Sitter, rng: np.random.Generator) -> FieldSpec:
     return replace(spec, staining=staining)
 
 
-def _unlike(spec: FieldSpec, sitter: Sitter, seed: int) -> float:
-    """Tell how far a small field of ordinary cells is from the slide's: in style, and in how far their CK spreads."""
-    rng = np.random.default_rng(seed)
-    side = round(_PILOT_UM / spec.mpp_um)
-    field = render_field(replace(spec, size_px=(side, side), counts=()), rng)
-    profile = draw_profile(field.image, field.channels, field.mpp_um, rng, stain=sitter.stain)
+def _bred(parents: Sequence[FieldSpec], rng: np.random.Generator) -> FieldSpec:
+    """Take the parts of laboratories that came near: each from any of one stain and pixel size."""
+    spec = _any(parents, rng)
+    kin = [one for one in parents if (one.stain, one.mpp_um) == (spec.stain, spec.mpp_um)]
+    optics, camera, light, look, crowd = (_any(kin, rng) for _ in range(5))
+    moved = np.exp(rng.normal(0, _BRED_SD, 3))
+    staining = replace(
+        spec.staining,
+        nuclear_od=spec.staining.nuclear_od * float(moved[0]),
+        cytoplasm_ck_od=spec.staining.cytoplasm_ck_od * float(moved[1]),
+        background_ck_od=spec.staining.background_ck_od * float(moved[2]),
+    )
+    return replace(
+        spec,
+        staining=staining,
+        optics=optics.optics,
+        camera=camera.camera,
+        fluorescence=light.fluorescence,
+        look=look.look,
+        density_per_mm2=crowd.density_per_mm2,
+        clumping=crowd.clumping,
+        overlap=crowd.overlap,
+        composition=crowd.composition,
+    )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What was measured of a small field."""
+
+    style: npt.NDArray[np.float64]
+    ck_spread: float
+
+
+def _pilot(spec: FieldSpec) -> _Seen:
+    """Render a small field and measure it."""
+    rng = np.random.default_rng(_SEED)
+    field = render_field(spec, rng)
+    profile = draw_profile(field.image, field.channels, field.mpp_um, rng, stain=spec.stain)
     slide = ArraySlide(field.image, field.mpp_um, field.channels)
     grid = plan_grid(slide, field.mpp_um, LOOK_MPP_UM)
     planes = read_planes(slide, grid, profile, 0, 0, grid.width_px, grid.height_px)
-    style = style_of(planes, np.ones(planes.shape[1:], bool))
-    spreads = np.log(np.maximum((profile.ck_spread, sitter.signature[-1]), _LEAST_SPREAD))
-    return float(np.hypot(apart(style, np.array(sitter.style)), (spreads[0] - spreads[1]) / _SPREAD_SD))
+    return _Seen(style_of(planes, np.ones(planes.shape[1:], bool)), profile.ck_spread)
+
+
+def _nearest(sitter: Sitter, specs: Sequence[FieldSpec], seen: Sequence[_Seen]) -> tuple[FieldSpec, ...]:
+    mpp_um = float(np.clip(sitter.mpp_um, *_MPP_UM))
+    own = [i for i, spec in enumerate(specs) if (spec.stain, spec.mpp_um) == (sitter.stain, mpp_um)]
+    return tuple(specs[i] for i in sorted(own, key=lambda i: _unlike(sitter, seen[i]))[:_KEPT])
+
+
+def _unlike(sitter: Sitter, seen: _Seen) -> float:
+    """Tell how far a field is from the slide: in style, and in how far the cytokeratin of its cells spreads."""
+    spreads = np.log(np.maximum((seen.ck_spread, sitter.signature[-1]), _LEAST_SPREAD))
+    return float(np.hypot(apart(seen.style, np.array(sitter.style)), (spreads[0] - spreads[1]) / _SPREAD_SD))

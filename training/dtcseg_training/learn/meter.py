@@ -10,7 +10,7 @@ from dtcseg_training.learn.outcome import Curve, LearnProgress, Step
 
 _USUAL_S: dict[Step, float] = {
     "collect": 1.0,  # a slide
-    "alike": 2.4,  # a field
+    "alike": 1.3,  # a field
     "reference": 0.9,  # a field
     "fit": 0.8,  # a step
     "gate": 0.03,  # a crop, by both weights

@@ -39,13 +39,15 @@ from dtcseg_training.learn.taught import TaughtSlide, collect
 from dtcseg_training.learn.training_set import TrainingSet, slide_key, write_set
 
 if TYPE_CHECKING:
-    from dtcseg_training.learn.alike import Sitter
+    from dtcseg_training.learn.alike import Likeness
     from dtcseg_training.learn.contest import Challenger, Found
     from dtcseg_training.learn.simulated import Kind
     from dtcseg_training.learn.tune import FitPlan, Tuned
 
 _RUN_VERSION = 5
 """Part of what names a run: raised when the same data would lead to other weights."""
+_PILOT_UNITS = 60
+"""To set the simulator takes as long as to draw so many fields."""
 
 
 def learn(
@@ -160,7 +162,7 @@ class _Run:
         self._device, self._stop = device, stop
         units: dict[Step, int] = {
             "collect": 5,
-            "alike": sizes.alike + sizes.aside,
+            "alike": _PILOT_UNITS + sizes.alike + sizes.aside,
             "reference": sizes.reference,
             "fit": 300,
             "gate": 15 * (sizes.aside + sizes.reference),
@@ -190,14 +192,16 @@ class _Run:
 
     def simulated(self, data: TrainingSet) -> dict[Kind, list[FieldCrops]]:
         """Crops of fields like the laboratory's, to learn from and to watch, and of the locked reference set."""
-        from dtcseg_training.learn.alike import sitters
+        from dtcseg_training.learn.alike import set_simulator, sitters
         from dtcseg_training.learn.contest import look_before
         from dtcseg_training.learn.tune import masks_of
 
         self.start = look_before(self.parent, [slide.signature for slide in data.learned])
         drawn = [masks_of(self.start, slide.crops, slide.spreads)[:, 0] for slide in data.learned]
-        known = sitters(data.learned, drawn)
-        likes: dict[Kind, Sequence[Sitter]] = {"alike": known, "aside": known, "reference": ()}
+        known = set_simulator(sitters(data.learned, drawn), processes=cores(), on_pilot=self._tried, stop=self._stop)
+        if known is None:
+            raise Stopped
+        likes: dict[Kind, Sequence[Likeness]] = {"alike": known, "aside": known, "reference": ()}
         counts: dict[Kind, int] = {
             "alike": self.sizes.alike,
             "aside": self.sizes.aside,
@@ -205,12 +209,21 @@ class _Run:
         }
         for kind, count in counts.items():
             step: Step = "reference" if kind == "reference" else "alike"
-            before = self.sizes.alike if kind == "aside" else 0
+            before = {"alike": 0, "aside": self.sizes.alike, "reference": 0}[kind]
+            units = 0 if kind == "reference" else _PILOT_UNITS
             total = self.sizes.reference if kind == "reference" else self.sizes.alike + self.sizes.aside
             what = "of the reference set" if kind == "reference" else "like these slides"
 
-            def told(there: int, step: Step = step, before: int = before, total: int = total, what: str = what) -> None:
-                self.meter.told(step, before + there, f"{before + there} of {total} simulated fields {what} drawn")
+            def told(
+                there: int,
+                step: Step = step,
+                before: int = before,
+                total: int = total,
+                what: str = what,
+                units: int = units,
+            ) -> None:
+                done = before + there
+                self.meter.told(step, units + done, f"{done} of {total} simulated fields {what} drawn")
 
             if not draw_fields(
                 self.work, kind, count, self.parent, likes[kind], processes=cores(), on_field=told, stop=self._stop
@@ -220,6 +233,10 @@ class _Run:
         self.locked = lock(self.work, self.parent, fields["reference"])
         self.alike = fields_sha256([*fields["alike"], *fields["aside"]])
         return fields
+
+    def _tried(self, done: int, total: int) -> None:
+        units = _PILOT_UNITS * done // total
+        self.meter.told("alike", units, f"{done} of {total} small fields held against these slides")
 
     def fit(self, data: TrainingSet, fields: dict[Kind, list[FieldCrops]]) -> Tuned:
         """Fit the second look."""

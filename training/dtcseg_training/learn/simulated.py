@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dtcseg.network.laboratory import Signature
     from dtcseg.network.weights import WeightsInfo
     from dtcseg.screen import SlideProfile
-    from dtcseg_training.learn.alike import Sitter
+    from dtcseg_training.learn.alike import Likeness
 
 Kind = Literal["alike", "aside", "reference"]
 _SEEDS: dict[Kind, int] = {"alike": 6_100_000, "aside": 6_200_000, "reference": 6_300_000}
@@ -58,7 +58,7 @@ def draw_fields(
     kind: Kind,
     count: int,
     weights: WeightsInfo,
-    known: Sequence[Sitter] = (),
+    known: Sequence[Likeness] = (),
     *,
     processes: int,
     on_field: Callable[[int], None],
@@ -74,8 +74,8 @@ def draw_fields(
     count : int
         Field i of a kind is always the same for the same weights and slides.
     weights : WeightsInfo
-    known : sequence of Sitter
-        The slides that the fields are like; of the reference set none.
+    known : sequence of Likeness
+        What the slides are like that the fields are like; of the reference set none.
     processes : int
     on_field : callable
         Told how many are there now.
@@ -130,7 +130,7 @@ def _wait_for_some(running: set[Future[None]]) -> int:
     return len(done)
 
 
-def _draw(folder: Path, kind: Kind, known: Sequence[Sitter], model: str, index: int) -> None:
+def _draw(folder: Path, kind: Kind, known: Sequence[Likeness], model: str, index: int) -> None:
     from dtcseg_training.learn.alike import draw_alike
     from dtcseg_training.mine import any_field, mine_lesson
 
@@ -150,7 +150,7 @@ def _draw(folder: Path, kind: Kind, known: Sequence[Sitter], model: str, index: 
 
 
 def load_fields(
-    work: Path, kind: Kind, count: int, weights: WeightsInfo, known: Sequence[Sitter] = ()
+    work: Path, kind: Kind, count: int, weights: WeightsInfo, known: Sequence[Likeness] = ()
 ) -> list[FieldCrops]:
     """Read fields that were drawn; a damaged one is removed, so that the same command draws it again.
 
@@ -213,10 +213,10 @@ def lock(work: Path, weights: WeightsInfo, fields: Sequence[FieldCrops]) -> str:
     return sha256
 
 
-def _folder(work: Path, kind: Kind, weights: WeightsInfo, known: Sequence[Sitter] = ()) -> Path:
+def _folder(work: Path, kind: Kind, weights: WeightsInfo, known: Sequence[Likeness] = ()) -> Path:
     name = f"{kind}-{_FORMAT}-{weights.sha256[:12]}"
     if known:
-        slides = json.dumps([asdict(sitter) for sitter in known], sort_keys=True)
+        slides = json.dumps([asdict(likeness) for likeness in known], sort_keys=True)
         name += f"-{hashlib.sha256(slides.encode('ascii')).hexdigest()[:12]}"
     return work / name
 

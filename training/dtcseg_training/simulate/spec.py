@@ -261,7 +261,7 @@ def draw_spec(
         fluorescence=_draw_fluorescence(rng),
         look=_draw_look(rng, stain),
     )
-    return replace(spec, counts=_draw_counts(rng, spec, enriched, dirt))
+    return replace(spec, counts=draw_counts(rng, spec, enriched, dirt))
 
 
 def _turned(rng: np.random.Generator, vector: Vector, degrees: float) -> Vector:
@@ -391,7 +391,8 @@ _EXPECTED: dict[str, tuple[float, float]] = {
 }
 
 
-def _draw_counts(rng: np.random.Generator, spec: FieldSpec, enriched: bool, dirt: float) -> tuple[tuple[str, int], ...]:
+def draw_counts(rng: np.random.Generator, spec: FieldSpec, enriched: bool, dirt: float) -> tuple[tuple[str, int], ...]:
+    """Draw how many special objects of each kind a field holds, for its area; parameters as `draw_spec`."""
     area = np.clip(spec.area_mm2 / 0.0655, 0.2, 4.0)
     crowd = float(rng.choice([0.0, 0.6, 1.0, 1.6], p=[0.08, 0.3, 0.42, 0.2])) if enriched else 1.0
     counts = []
