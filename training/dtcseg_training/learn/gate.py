@@ -108,10 +108,12 @@ def decide(
     if reason:
         return GateResult(False, reason, lab, reference, warnings, alike)
     assert lab is not None
+    others = [
+        f"{_PLACES[found.name]} ({found.gained} gained, {found.lost} lost)" for found in (alike, reference) if found
+    ]
     text = (
         f"better on this laboratory's held-out slides ({lab.gained} calls gained, {lab.lost} lost, "
-        f"p = {lab.p_value:.2g}) and not worse beyond noise on the reference set ({reference.gained} gained, "
-        f"{reference.lost} lost)"
+        f"p = {lab.p_value:.2g}) and not worse beyond noise on {' and on '.join(others)}"
     )
     return GateResult(True, text, lab, reference, warnings, alike)
 
