@@ -202,6 +202,7 @@ def test_places_that_cannot_be_written(place, out, problem):
     [
         (["one", "one", "one"], lambda word: word, "at least two patients"),
         (["p1", "p2", "p3"], lambda word: "tumour", "all of one kind"),
+        (["p1", "p2", "p3"], lambda word: "artefact" if word == "tumour" else "tumour", "seem to be swapped"),
     ],
 )
 def test_what_nothing_can_judge_is_refused_before_the_wait(tmp_path, patients, lie, problem):

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from dtcseg import __version__
 from dtcseg.drift.reference import added_slides
 from dtcseg.errors import UsageError
@@ -34,7 +36,7 @@ from dtcseg_training.learn.outcome import (
 from dtcseg_training.learn.pages import card_text, learning_page
 from dtcseg_training.learn.simulated import FieldCrops, draw_fields, fields_sha256, load_fields, lock
 from dtcseg_training.learn.split import By, hold_out
-from dtcseg_training.learn.suspicion import unjudgeable
+from dtcseg_training.learn.suspicion import contradiction, unjudgeable
 from dtcseg_training.learn.taught import TaughtSlide, collect
 from dtcseg_training.learn.training_set import TrainingSet, slide_key, write_set
 
@@ -97,7 +99,8 @@ def learn(
     UsageError
         No folder, weights or verdict to learn from, or `out` cannot be written.
     Refused
-        The verdicts cannot judge anything: of one patient, of one kind, too few. Not with `force`.
+        The verdicts cannot judge anything: of one patient, of one kind, too few, or the reverse of what the weights
+        think. Not with `force`.
     Stopped
     """
     began = _processor_s()
@@ -106,7 +109,7 @@ def learn(
     parent = resolve(model)
     run = _Run(parent, device, seed, sizes, work or out.parent / "dtcseg-learn", progress, stop)
     data, by, taught = run.collect(results, annotations)
-    reason = unjudgeable(data.slides)
+    reason = unjudgeable(data.slides) or run.contrary(data)
     if reason and not force:
         raise Refused(f"refused before anything is fitted: {reason}")
     fields = run.simulated(data)
@@ -189,6 +192,14 @@ class _Run:
 
         data, _ = write_set(slides, held_out, left_out, self.work / "sets", on_slide=told)
         return data, by, slides
+
+    def contrary(self, data: TrainingSet) -> str:
+        """Say so where readers' words are the reverse of what the weights think."""
+        from dtcseg_training.learn.judge import TUMOUR, probabilities
+
+        seen = probabilities(self.parent, data.slides, self._device, lambda crops: self._ask())
+        scores = np.concatenate([calls[:, TUMOUR] for calls in seen]).astype(np.float64)
+        return contradiction(scores, np.concatenate([slide.calls for slide in data.slides]) == TUMOUR)
 
     def simulated(self, data: TrainingSet) -> dict[Kind, list[FieldCrops]]:
         """Crops of fields like the laboratory's, to learn from and to watch, and of the locked reference set."""
