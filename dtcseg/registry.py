@@ -249,7 +249,12 @@ def essentials(known: Known) -> list[tuple[str, str]]:
         ("tumour call from", f"score {card.tumour_threshold:g}"),
     ]
     for laboratory in laboratories_of(card.laboratories):
-        lines.append(("laboratory", f"a look of its own for slides stained like {len(laboratory.slides)} it was shown"))
+        lines.append(
+            (
+                "laboratory",
+                f"a look of its own, for slides stained like the {len(laboratory.slides)} that were learned from",
+            )
+        )
     lines += [("trained on", text) for text in _texts(card.trained_on)] or [("trained on", "its card does not say")]
     lines += [("gate", text) for text in gate_texts(card)]
     lines += [
