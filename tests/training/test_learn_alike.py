@@ -146,6 +146,20 @@ def test_every_slide_gets_laboratories_of_its_own_stain_and_they_come_nearer(kno
     assert all(0.1 < value < 0.3 for value in sticking), "of 0.02 to 0.3, where it was 0.2"
 
 
+def test_slides_that_are_too_rare_among_others_get_no_fields(known, monkeypatch):
+    monkeypatch.setattr("dtcseg_training.learn.alike._PILOTS", 2)
+    many = [known[0].sitter] * 40 + [replace(known[0].sitter, stain="dab", signature=THEIRS)]
+    found = set_simulator(many, processes=1, on_pilot=lambda done, total: None, stop=lambda: False)
+    assert len(found) == 40
+    assert draw_alike(found, np.random.default_rng(1))[1] == "new_fuchsin"
+
+
+def test_pixel_sizes_that_differ_in_the_third_decimal_are_one():
+    slides = [replace(strong(0.5, 2), mpp_um=mpp_um) for mpp_um in (0.2499, 0.2503, 0.1, 2.0, 0.5)]
+    found = sitters(slides, [slide.masks[:, 0] for slide in slides])
+    assert [sitter.mpp_um for sitter in found] == [0.25, 0.25, 0.25, 1.05, 0.5]
+
+
 def test_setting_the_simulator_stops_when_asked_and_repeats_itself(known):
     told = []
     stopped = set_simulator(

@@ -46,7 +46,7 @@ _STICKING, _VEIL = (0.02, 0.3), (0.03, 0.15)
 """OD of chromogen on every cell (least, most); on the glass (mean, most)."""
 _SHOWN = 0.75
 """What half the tumour cells show over their outlines, of what is typical of their laboratory (`Staining.ck_od`);
-measured on 300 simulated fields."""
+measured on 300 simulated fields of one laboratory."""
 _USUAL_LOG_CK_OD, _USUAL_SD, _CELLS_SD, _DRAWN_SD = np.log(0.6), 0.4, 0.5, 0.15
 """Logarithm of `ck_od` over laboratories, that of single cells around it, and how much fields differ."""
 _LEAST_SPREAD, _SPREAD_SD = 0.003, 0.3
@@ -65,6 +65,7 @@ class Sitter:
     ----------
     stain : Stain
     mpp_um : float
+        Of the fields that are like it.
     signature : Signature
     style : tuple of float
         `style_of` beside its reviewed objects.
@@ -91,10 +92,15 @@ def sitters(slides: Sequence[SlideCrops], masks: Sequence[npt.NDArray[np.bool_]]
     """
     log_ck_od, sd = _strength(slides, masks)
     return [
-        Sitter(cast("Stain", slide.stain), slide.mpp_um, slide.signature, _style(slide), log_ck_od, sd)
+        Sitter(cast("Stain", slide.stain), _rendered_mpp_um(slide), slide.signature, _style(slide), log_ck_od, sd)
         for slide in slides
         if len(slide.calls)
     ]
+
+
+def _rendered_mpp_um(slide: SlideCrops) -> float:
+    """Pixel size that its fields are rendered at: in steps of 0.05, since scanners differ in the third decimal."""
+    return round(20 * float(np.clip(slide.mpp_um, *_MPP_UM))) / 20
 
 
 def _style(slide: SlideCrops) -> tuple[float, ...]:
@@ -146,7 +152,8 @@ def set_simulator(
     Returns
     -------
     list of Likeness or None
-        One for each slide; None where it was asked to stop. The same slides give the same.
+        One for each slide, save those of a stain and pixel size so rare among them that no laboratory was tried; None
+        where it was asked to stop. The same slides give the same.
     """
     rng = np.random.default_rng(_SEED)
     tried: list[FieldSpec] = []
@@ -161,7 +168,8 @@ def set_simulator(
             on_pilot(len(seen), _ROUNDS * _PILOTS)
             if stop():
                 return None
-        found = [Likeness(sitter, _nearest(sitter, tried, seen)) for sitter in known]
+        likenesses = (Likeness(sitter, _nearest(sitter, tried, seen)) for sitter in known)
+        found = [likeness for likeness in likenesses if likeness.specs]
     return found
 
 
@@ -183,9 +191,8 @@ def _any(of: Sequence[_Thing], rng: np.random.Generator) -> _Thing:
 
 def _spec(sitter: Sitter, rng: np.random.Generator) -> FieldSpec:
     """Draw a laboratory at random, with what is known of the slide, and a small field of its ordinary cells."""
-    mpp_um = float(np.clip(sitter.mpp_um, *_MPP_UM))
-    side = round(_PILOT_UM / mpp_um)
-    spec = unusual(rng, draw_spec(rng, stain=sitter.stain, mpp_um=mpp_um, size_px=(side, side)))
+    side = round(_PILOT_UM / sitter.mpp_um)
+    spec = unusual(rng, draw_spec(rng, stain=sitter.stain, mpp_um=sitter.mpp_um, size_px=(side, side)))
     spec = replace(spec, counts=())
     if rng.random() < _FAR:
         spec = far_off(rng, spec)
@@ -247,8 +254,7 @@ def _pilot(spec: FieldSpec) -> _Seen:
 
 
 def _nearest(sitter: Sitter, specs: Sequence[FieldSpec], seen: Sequence[_Seen]) -> tuple[FieldSpec, ...]:
-    mpp_um = float(np.clip(sitter.mpp_um, *_MPP_UM))
-    own = [i for i, spec in enumerate(specs) if (spec.stain, spec.mpp_um) == (sitter.stain, mpp_um)]
+    own = [i for i, spec in enumerate(specs) if (spec.stain, spec.mpp_um) == (sitter.stain, sitter.mpp_um)]
     return tuple(specs[i] for i in sorted(own, key=lambda i: _unlike(sitter, seen[i]))[:_KEPT])
 
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from dtcseg import __version__
 from dtcseg.drift.reference import added_slides
 from dtcseg.errors import UsageError
@@ -195,11 +193,12 @@ class _Run:
 
     def contrary(self, data: TrainingSet) -> str:
         """Say so where readers' words are the reverse of what the weights think."""
-        from dtcseg_training.learn.judge import TUMOUR, probabilities
+        from dtcseg_training.learn.judge import judged, probabilities
 
         seen = probabilities(self.parent, data.slides, self._device, lambda crops: self._ask())
-        scores = np.concatenate([calls[:, TUMOUR] for calls in seen]).astype(np.float64)
-        return contradiction(scores, np.concatenate([slide.calls for slide in data.slides]) == TUMOUR)
+        threshold = self.parent.card.tumour_threshold
+        found = judged(data.slides, seen, seen, (threshold, threshold))
+        return contradiction(found.scores[0], found.tumour)
 
     def simulated(self, data: TrainingSet) -> dict[Kind, list[FieldCrops]]:
         """Crops of fields like the laboratory's, to learn from and to watch, and of the locked reference set."""
@@ -213,37 +212,32 @@ class _Run:
         if known is None:
             raise Stopped
         likes: dict[Kind, Sequence[Likeness]] = {"alike": known, "aside": known, "reference": ()}
-        counts: dict[Kind, int] = {
-            "alike": self.sizes.alike,
-            "aside": self.sizes.aside,
-            "reference": self.sizes.reference,
-        }
-        for kind, count in counts.items():
-            step: Step = "reference" if kind == "reference" else "alike"
-            before = {"alike": 0, "aside": self.sizes.alike, "reference": 0}[kind]
-            units = 0 if kind == "reference" else _PILOT_UNITS
-            total = self.sizes.reference if kind == "reference" else self.sizes.alike + self.sizes.aside
-            what = "of the reference set" if kind == "reference" else "like these slides"
-
-            def told(
-                there: int,
-                step: Step = step,
-                before: int = before,
-                total: int = total,
-                what: str = what,
-                units: int = units,
-            ) -> None:
-                done = before + there
-                self.meter.told(step, units + done, f"{done} of {total} simulated fields {what} drawn")
-
-            if not draw_fields(
-                self.work, kind, count, self.parent, likes[kind], processes=cores(), on_field=told, stop=self._stop
-            ):
-                raise Stopped
-        fields = {kind: load_fields(self.work, kind, count, self.parent, likes[kind]) for kind, count in counts.items()}
+        for kind, like in likes.items():
+            self._draw(kind, like)
+        fields = {k: load_fields(self.work, k, self._count(k), self.parent, like) for k, like in likes.items()}
         self.locked = lock(self.work, self.parent, fields["reference"])
         self.alike = fields_sha256([*fields["alike"], *fields["aside"]])
         return fields
+
+    def _count(self, kind: Kind) -> int:
+        return {"alike": self.sizes.alike, "aside": self.sizes.aside, "reference": self.sizes.reference}[kind]
+
+    def _draw(self, kind: Kind, known: Sequence[Likeness]) -> None:
+        """Draw the fields of one kind; those aside are told as the last of those like the slides."""
+        step: Step = "reference" if kind == "reference" else "alike"
+        of = self.sizes.reference if kind == "reference" else self.sizes.alike + self.sizes.aside
+        what = "of the reference set" if kind == "reference" else "like these slides"
+        before = self.sizes.alike if kind == "aside" else 0
+        units = 0 if kind == "reference" else _PILOT_UNITS
+
+        def told(there: int) -> None:
+            done = before + there
+            self.meter.told(step, units + done, f"{done} of {of} simulated fields {what} drawn")
+
+        if not draw_fields(
+            self.work, kind, self._count(kind), self.parent, known, processes=cores(), on_field=told, stop=self._stop
+        ):
+            raise Stopped
 
     def _tried(self, done: int, total: int) -> None:
         units = _PILOT_UNITS * done // total

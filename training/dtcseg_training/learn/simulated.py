@@ -11,11 +11,9 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -25,10 +23,9 @@ import numpy.typing as npt
 from dtcseg.errors import UsageError
 from dtcseg.results.atomic import write_file, writing_to
 from dtcseg.results.text import one_line
+from dtcseg_training.side_by_side import side_by_side
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from dtcseg.network.laboratory import Signature
     from dtcseg.network.weights import WeightsInfo
     from dtcseg.screen import SlideProfile
@@ -94,40 +91,12 @@ def draw_fields(
     if not missing:
         return True
     there = count - len(missing)
-    for done in _drawn(partial(_draw, folder, kind, known, str(weights.path)), missing, processes):
-        there += done
+    for _ in side_by_side(partial(_draw, folder, kind, known, str(weights.path)), missing, processes):
+        there += 1
         on_field(there)
         if there < count and stop():
             return False
     return True
-
-
-def _drawn(draw: Callable[[int], None], indices: Sequence[int], processes: int) -> Iterator[int]:
-    """Draw fields, in processes of their own where there are several cores; tells how many more are done."""
-    if processes == 1:
-        for index in indices:
-            draw(index)
-            yield 1
-        return
-    with ProcessPoolExecutor(min(processes, len(indices)), mp_context=get_context("spawn")) as pool:
-        running: set[Future[None]] = set()
-        try:
-            for index in indices:
-                running.add(pool.submit(draw, index))
-                if len(running) >= 2 * processes:
-                    yield _wait_for_some(running)
-            while running:
-                yield _wait_for_some(running)
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _wait_for_some(running: set[Future[None]]) -> int:
-    done, _ = wait(running, return_when=FIRST_COMPLETED)
-    for future in done:
-        future.result()
-    running -= done
-    return len(done)
 
 
 def _draw(folder: Path, kind: Kind, known: Sequence[Likeness], model: str, index: int) -> None:
