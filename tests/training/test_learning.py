@@ -185,6 +185,7 @@ def test_weights_are_made_by_one_command(tmp_path, monkeypatch):
         mined_held_out=2,
         real=0,
         mined_real=0,
+        real_counted=0,
         screen_epochs=1,
         look_epochs=1,
         mined_epochs=1,
@@ -205,6 +206,10 @@ def test_calibration_of_the_released_weights(lessons):
     assert found.figures["nucleus_precision"] > 0.85
     assert 0.1 <= found.nucleus_threshold <= 0.9
     assert found.figures["held_out_tumour_cells"] == sum((x.calls == 0).sum() for x in lessons)
+    half_labelled = [replace(lesson, nuclei=lesson.nuclei[::2]) for lesson in lessons]
+    with_real = calibrate(*load(resolve()), lessons, lessons, half_labelled)
+    assert with_real.nucleus_threshold > found.nucleus_threshold
+    assert with_real.candidate_threshold == found.candidate_threshold
 
 
 def blind_or_not(path, bias):

@@ -46,6 +46,7 @@ _PLAN = Plan(
     mined_held_out=90,
     real=100,
     mined_real=120,
+    real_counted=40,
     screen_epochs=5,
     look_epochs=2,
     mined_epochs=3,
@@ -53,7 +54,7 @@ _PLAN = Plan(
 _VARIANTS = {
     "nothing": _PLAN,
     "stain planes (plain RGB)": replace(_PLAN, plain_rgb=True),
-    "real images": replace(_PLAN, real=0, mined_real=0),
+    "real images": replace(_PLAN, real=0, mined_real=0, real_counted=0),
     "hard examples": replace(_PLAN, mined=0, mined_real=0),
 }
 _NO_SECOND_LOOK = "second look"

@@ -62,7 +62,9 @@ class Calibration:
     figures: dict[str, object]
 
 
-def calibrate(screen: Screen, look: Look, lessons: Sequence[Lesson], mined: Sequence[Lesson]) -> Calibration:
+def calibrate(
+    screen: Screen, look: Look, lessons: Sequence[Lesson], mined: Sequence[Lesson], real: Sequence[Lesson] = ()
+) -> Calibration:
     """Find thresholds and temperature.
 
     Parameters
@@ -73,13 +75,18 @@ def calibrate(screen: Screen, look: Look, lessons: Sequence[Lesson], mined: Sequ
         For the screen; none of them trained on.
     mined : sequence of Lesson
         For the look: their crops are the screen's own candidates (`mine_lesson`); none of them trained on.
+    real : sequence of Lesson
+        Real images (`real_lesson`), for the threshold of nuclei alone: they say as much of it as the simulated fields.
     """
     nuclei, candidates = [], []
     for lesson in lessons:
         found = find_peaks(screen, lesson)
         nuclei.append(found[0])
         candidates.append(found[1])
-    nucleus_threshold, relative_sd, nuclear = _nucleus_threshold(nuclei, lessons)
+    counts = _Counts.of(nuclei, lessons)
+    real_counts = _Counts.of([find_peaks(screen, lesson)[0] for lesson in real], real)
+    nucleus_threshold = _nucleus_threshold([counts, real_counts])
+    relative_sd, nuclear = _nuclei_at(nucleus_threshold, counts)
     candidate_threshold, candidate_recall = _candidate_threshold(candidates, lessons)
     temperature, called = _calls(look, mined)
     area_mm2 = sum(lesson.planes.shape[1] * lesson.planes.shape[2] for lesson in lessons) * 1e-6
@@ -114,40 +121,70 @@ def find_peaks(screen: Screen, lesson: Lesson) -> tuple[FloatArray, FloatArray]:
     return nuclei, candidates
 
 
-def _nucleus_threshold(found: Sequence[FloatArray], lessons: Sequence[Lesson]) -> tuple[float, float, dict[str, float]]:
-    """Threshold at which the fields' counts err least; then the spread of the count over fields.
+@dataclass(frozen=True)
+class _Counts:
+    """Nuclei found and true away from the borders of some fields.
 
-    Least is the mean of absolute relative errors: a few crowded fields, where nuclei hide each other at any threshold,
-    must not make all others count too many. The spread is that of the middle nine tenths, as a standard deviation: a
-    field is a hundredth of a slide, and its worst is not a slide's.
+    Attributes
+    ----------
+    found : list of (N, 3) float32
+        x, y and probability, a field an entry.
+    true : list of (N, 2) float32
+        Centres.
     """
-    found = [_inner(f, lesson) for f, lesson in zip(found, lessons, strict=True)]
-    centres = [_inner(lesson.nuclei, lesson) for lesson in lessons]
-    values = np.concatenate([f[:, 2] for f in found])
-    true = np.array([len(c) for c in centres], float)
-    many = true >= _MANY
-    if not len(values):
-        raise ValueError("the screen finds no nucleus at all: it has not learned enough to be calibrated")
-    if not many.any():
-        raise ValueError(f"no held-out field holds {_MANY} nuclei: the count cannot be calibrated")
 
-    def errors(threshold: float) -> npt.NDArray[np.float64]:
-        counted = np.array([(f[:, 2] >= threshold).sum() for f in found], float)
+    found: list[FloatArray]
+    true: list[FloatArray]
+
+    @classmethod
+    def of(cls, found: Sequence[FloatArray], lessons: Sequence[Lesson]) -> _Counts:
+        """Take what lies away from the borders."""
+        return cls(
+            [_inner(f, lesson) for f, lesson in zip(found, lessons, strict=True)],
+            [_inner(lesson.nuclei, lesson) for lesson in lessons],
+        )
+
+    def errors(self, threshold: float) -> npt.NDArray[np.float64]:
+        """Relative errors of the counts of the fields that hold many nuclei."""
+        true = np.array([len(c) for c in self.true], float)
+        counted = np.array([(f[:, 2] >= threshold).sum() for f in self.found], float)
+        many = true >= _MANY
         return np.asarray((counted[many] - true[many]) / true[many], float)
 
-    threshold = min(_NUCLEUS_THRESHOLDS, key=lambda t: float(np.abs(errors(t)).mean()))
-    relative = errors(threshold)
-    counted = sum(int((f[:, 2] >= threshold).sum()) for f in found)
-    by_chance = 0.04 / true[many].mean()
+
+def _nucleus_threshold(kinds: Sequence[_Counts]) -> float:
+    """Threshold at which the fields' counts err least; each kind of fields weighs as much as the others.
+
+    Least is the mean of absolute relative errors: a few crowded fields, where nuclei hide each other at any threshold,
+    must not make all others count too many.
+    """
+    if not any(len(f) for kind in kinds for f in kind.found):
+        raise ValueError("the screen finds no nucleus at all: it has not learned enough to be calibrated")
+    told = [kind for kind in kinds if len(kind.errors(1.0))]
+    if not told:
+        raise ValueError(f"no held-out field holds {_MANY} nuclei: the count cannot be calibrated")
+    best = min(_NUCLEUS_THRESHOLDS, key=lambda t: sum(float(np.abs(kind.errors(t)).mean()) for kind in told))
+    return round(float(best), 4)
+
+
+def _nuclei_at(threshold: float, counts: _Counts) -> tuple[float, dict[str, float]]:
+    """Spread of the count over fields, and what the nuclei are worth.
+
+    The spread is that of the middle nine tenths, as a standard deviation: a field is a hundredth of a slide, and its
+    worst is not a slide's.
+    """
+    relative = counts.errors(threshold)
+    true = np.array([len(c) for c in counts.true], float)
+    by_chance = 0.04 / true[true >= _MANY].mean()
     middle = float(np.subtract(*np.quantile(relative, (0.95, 0.05)))) / _MIDDLE_SDS
     sd = float(np.sqrt(max(middle**2 - by_chance, 0.0)))
-    matched = sum(matches(f[f[:, 2] >= threshold, :2], c, NUCLEUS_NEAR_PX) for f, c in zip(found, centres, strict=True))
+    kept = [f[f[:, 2] >= threshold, :2] for f in counts.found]
+    matched = sum(matches(f, c, NUCLEUS_NEAR_PX) for f, c in zip(kept, counts.true, strict=True))
     return (
-        round(float(threshold), 4),
         round(max(sd, 0.005), 4),
         {
             "nucleus_recall": round(matched / true.sum(), 4),
-            "nucleus_precision": round(matched / max(counted, 1), 4),
+            "nucleus_precision": round(matched / max(sum(map(len, kept)), 1), 4),
             "nucleus_count_error_mean_abs": round(float(np.abs(relative).mean()), 4),
         },
     )

@@ -48,7 +48,7 @@ _BESIDE_UM = 5.0
 laboratory shows without them."""
 _PLACES = 24
 _FIELD_UM = 264
-_STICKY, _PLAIN, _PALE, _GIANT = 0.3, 0.12, 0.08, 0.12
+_STICKY, _PLAIN, _PALE, _GIANT = 0.4, 0.12, 0.08, 0.12
 """Shares of the fields whose every cell holds chromogen (slides that fail as a whole are such), whose cells have smooth
 nuclei and round contours as in pictures of low contrast, of pale nuclei among many red cells (which were counted), and
 with many megakaryocytes (whose nuclei, stained black, were called tumour)."""

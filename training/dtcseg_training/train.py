@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from dtcseg_training.fields import Lesson
 
 _log = logging.getLogger(__name__)
-SEEDS = {"lessons": 1, "held_out": 2, "mined": 3, "mined_held_out": 4, "real": 5, "mined_real": 6}
+SEEDS = {"lessons": 1, "held_out": 2, "mined": 3, "mined_held_out": 4, "real": 5, "mined_real": 6, "real_counted": 7}
 _MINING_THRESHOLD = 0.03
 """Least screening probability of a crop in the mined lessons: a little below what scoring will ask for."""
 _REPLAYED = 0.4
@@ -52,6 +52,9 @@ class Plan:
     real, mined_real : int
         Lessons of real images, with CK+ cells laid into half of them (`real_lesson`), and of what the screen takes for
         a candidate on them (`mine_real_lesson`); they need the folder of `real.shared_data`.
+    real_counted : int
+        Lessons of real images by which the threshold of nuclei is set, beside the held-out fields. The images are those
+        learned from: the others are kept to judge the weights.
     screen_epochs, look_epochs, mined_epochs : int
         The look learns first from true objects, then (mined) from what the screen proposes.
     plain_rgb : bool
@@ -67,6 +70,7 @@ class Plan:
     mined_held_out: int = 120
     real: int = 600
     mined_real: int = 1200
+    real_counted: int = 160
     screen_epochs: int = 10
     look_epochs: int = 2
     mined_epochs: int = 4
@@ -96,9 +100,10 @@ def train(out: Path, work: Path, plan: Plan) -> WeightsInfo:
         simulated = partial(make_lesson, seen_as=seen_as)
         count = plan.count(kind)
         make_lessons(_folder(work, kind), seed=SEEDS[kind], count=count, processes=processes, make=simulated)
-    if plan.real:
+    if plan.real or plan.real_counted:
         real = partial(real_lesson, folder=_real_folder(), seen_as=seen_as)
-        make_lessons(work / "lessons", seed=SEEDS["real"], count=plan.real, processes=processes, make=real)
+        for kind in ("real", "real_counted"):
+            make_lessons(work / "lessons", seed=SEEDS[kind], count=plan.count(kind), processes=processes, make=real)
     _beside(work, plan, {"screen.safetensors": _fit_screen, "look.safetensors": _fit_first_look})
     first = work / "first.safetensors"
     save(first, _load(work / "screen.safetensors")[0], _load(work / "look.safetensors")[1], _draft_card())
@@ -115,6 +120,7 @@ def train(out: Path, work: Path, plan: Plan) -> WeightsInfo:
         look,
         _lessons(work, plan, "held_out", "screen"),
         _lessons(work, plan, "mined_held_out", "look"),
+        _lessons(work, plan, "real_counted", "screen"),
     )
     save(out, screen, look, _card(out.stem, plan, found))
     return resolve(str(out))
@@ -159,7 +165,7 @@ def _real_folder() -> Path:
     if folder is None:
         raise UsageError(
             "the real images are not there; say where they are in DTCSEG_SHARED, or leave them out: "
-            "--real 0 --mined-real 0"
+            "--real 0 --mined-real 0 --real-counted 0"
         )
     return folder
 
@@ -237,6 +243,7 @@ def main(arguments: list[str] | None = None) -> None:
         "mined_held_out",
         "real",
         "mined_real",
+        "real_counted",
         "screen_epochs",
         "look_epochs",
         "mined_epochs",
