@@ -5,8 +5,9 @@
 Draws 6 + 6 slides of a new laboratory and 6 at home (`learning_lab.py`), scores the first six, lets a scripted reader
 give verdicts through the real verdict log, learns from them by `dtcseg_training.learn`, and judges the weights on the
 other slides of that laboratory and at home, and on ten ordinary slides of each, which hold next to nothing but ordinary
-cells: 170,000 in all. What is in WORK is not made again. One line of JSON for each set of verdicts goes to
-WORK/figures.jsonl; processor seconds are those of the process and of those it started.
+cells: 170,000 in all. "Controls" learns from the same 200 verdicts and from two negative controls of that laboratory:
+ordinary slides without a tumour cell, which nobody reads. What is in WORK is not made again. One line of JSON for each
+set of verdicts goes to WORK/figures.jsonl; processor seconds are those of the process and of those it started.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def _true(word: str, rng: np.random.Generator) -> str:
 
 VERDICTS: dict[str, tuple[int, int | None, Lie]] = {
     "200": (200, None, _true),
+    "controls": (200, None, _true),
     "20": (20, None, _true),
     "flipped": (200, None, _flipped),
     "swapped": (200, None, _swapped),
@@ -71,7 +73,11 @@ def main() -> None:
     for kind in ("lab", "home"):
         place = work / f"{kind}_ordinary"
         make_slides(place, kind, _ORDINARY, first=100, ordinary=True, processes=options.processes)
-    _score(work, options.model)
+    _score(work / "lab_train", work / "results", options.model)
+    if "controls" in options.only:
+        place = work / "lab_controls"
+        make_slides(place, "lab", 2, first=200, ordinary=True, role="negative_control", processes=options.processes)
+        _score(place, work / "results_controls", options.model)
     before = _judge(work, options.model)
     print(json.dumps({"verdicts": "before", **before}), flush=True)
     for name in options.only:
@@ -81,15 +87,13 @@ def main() -> None:
         print(json.dumps(line), flush=True)
 
 
-def _score(work: Path, model: str) -> None:
+def _score(slides: Path, out: Path, model: str) -> None:
     from dtcseg.batch import score_jobs
     from dtcseg.config import ScoreConfig
     from dtcseg.manifest import find_slides
 
-    out = work / "results"
-    if (out / "report.html").exists():
-        return
-    score_jobs(*find_slides([work / "lab_train"], stain=None, mpp_um=None), ScoreConfig(out=out, model=model))
+    if not (out / "report.html").exists():
+        score_jobs(*find_slides([slides], stain=None, mpp_um=None), ScoreConfig(out=out, model=model))
 
 
 def _learn(work: Path, name: str, model: str) -> dict[str, object]:
@@ -104,8 +108,9 @@ def _learn(work: Path, name: str, model: str) -> dict[str, object]:
         for folder in results.glob("*/slide.json"):
             (folder.parent / "verdicts").mkdir()
         read_slides(results, work / "lab_train", count, seed=1, lie=lie, only=only)
+    controls = [work / "results_controls"] if name == "controls" else []
     try:
-        outcome = learn([results], place / "lab.safetensors", model=model, work=work / "learn", device="cpu")
+        outcome = learn([results, *controls], place / "lab.safetensors", model=model, work=work / "learn", device="cpu")
     except Refused as error:
         return {"promoted": False, "reason": str(error)}
     gate = outcome.gate
@@ -115,6 +120,7 @@ def _learn(work: Path, name: str, model: str) -> dict[str, object]:
         "warnings": list(gate.warnings),
         "cells": outcome.data.cells,
         "held_out": outcome.data.held_out,
+        "from_controls": outcome.data.from_controls,
         "changed": len(outcome.changed),
         "processor_s": outcome.seconds,
         "threshold": outcome.threshold.text,
@@ -124,7 +130,7 @@ def _learn(work: Path, name: str, model: str) -> dict[str, object]:
     }
     if gate.lab is not None:
         told |= {"lab_gained": gate.lab.gained, "lab_lost": gate.lab.lost}
-    if outcome.promoted or name == "200":
+    if outcome.promoted or name in ("200", "controls"):
         told |= _judge(work, str(outcome.challenger))
     return told
 

@@ -102,12 +102,13 @@ def changed_title(cell: ChangedCell) -> str:
 def changed_hint(cell: ChangedCell) -> str:
     """Everything about a cell whose call changed."""
     kept = "kept back from learning" if cell.held_out else "learned from"
+    truth = f"readers: {cell.verdict}" if cell.said else "on a control slide, which holds no tumour cell"
     return (
-        f"{cell.slide}\nreaders: {cell.verdict}\nbefore: {cell.before} ({cell.score_before:.2f})\n"
+        f"{cell.slide}\n{truth}\nbefore: {cell.before} ({cell.score_before:.2f})\n"
         f"now: {cell.after} ({cell.score_after:.2f})\n{kept}"
     )
 
 
 def is_right(cell: ChangedCell) -> bool:
-    """Whether the new call is the readers' (tumour or not)."""
+    """Whether the new call is the readers' (tumour or not), or a control slide's."""
     return (cell.after == "tumour") == (cell.verdict in LIKE_TUMOUR)

@@ -10,7 +10,7 @@ from fake_scoring import WEIGHTS, slide_score
 from dtcseg.cells import Candidate
 from dtcseg.config import SlideJob
 from dtcseg.results.folder import ResultsFolder
-from dtcseg.results.record import make_record, resume_key
+from dtcseg.results.record import from_json, make_record, resume_key
 from dtcseg.stain.brightfield import CHROMOGENS, HEMATOXYLIN, BrightfieldProfile
 from dtcseg.verdicts import open_log, read_candidates
 
@@ -18,8 +18,11 @@ SIDE_PX = 640
 _COUNTS = (("tumour_single", 3), ("hc_even", 2), ("precipitate", 1), ("apoptotic", 1))
 
 
-def make_results(root, names=("a", "b", "c"), patients=None):
-    """Draw slides and write results whose candidates are the true objects; the results folder."""
+def make_results(root, names=("a", "b", "c"), patients=None, control=""):
+    """Draw slides and write results whose candidates are the true objects; the results folder.
+
+    The slide `control` is a negative control.
+    """
     slides = root / "slides"
     slides.mkdir(exist_ok=True)
     with ResultsFolder(root / "out") as folder:
@@ -29,7 +32,8 @@ def make_results(root, names=("a", "b", "c"), patients=None):
             spec = draw_spec(rng, stain="new_fuchsin", mpp_um=0.5, size_px=(SIDE_PX, SIDE_PX), enriched=False)
             truth = write_slide(path, replace(spec, density_per_mm2=800.0, counts=_COUNTS), number, spots=False)
             patient = patients[number] if patients else f"patient {name}"
-            job = SlideJob(name=name, files=(path,), patient=patient)
+            role = "negative_control" if name == control else "sample"
+            job = SlideJob(name=name, files=(path,), patient=patient, role=role)
             profile = BrightfieldProfile(
                 "new_fuchsin", "image", (240.0, 240.0, 240.0), HEMATOXYLIN, CHROMOGENS["new_fuchsin"], 0.6, False
             )
@@ -66,8 +70,10 @@ def _candidate(cell, i):
 
 
 def read_all(results, reader="Anna", lie=lambda word: word):
-    """Give every candidate its true call."""
+    """Give every candidate its true call, but for those of control slides."""
     for folder in sorted(path.parent for path in results.glob("*/slide.json")):
+        if from_json((folder / "slide.json").read_text()).role != "sample":
+            continue
         truth = read_truth(results.parent / "slides" / f"{folder.name}.ome.tif")
         calls = {(round(cell.x_px, 2), round(cell.y_px, 2)): cell.call for cell in truth.cells}
         with open_log(folder, reader) as log:

@@ -10,7 +10,7 @@ import shapely
 import tifffile
 from dtcseg_training.learn.foreign import add_annotations
 from dtcseg_training.learn.split import hold_out
-from dtcseg_training.learn.taught import collect
+from dtcseg_training.learn.taught import CONTROL, collect
 from dtcseg_training.learn.training_set import read_set, slide_key, write_set
 from fake_results import score, square
 from making_reviews import make_results, read_all
@@ -83,10 +83,37 @@ def test_a_tumour_cell_on_a_control_slide_is_not_taught(tmp_path):
     (folder / "slide.json").write_text(json.dumps(record))
     with open_log(folder, "Anna") as log:
         log.give(cells[0], "tumour")
-        log.give(cells[1], "haematopoietic")
+        log.give(cells[1], "uninterpretable")
     slides, left_out = collect([folder.parent])
-    assert calls_of(slides) == {cells[1].id: "haematopoietic"}
+    assert cells[0].id not in calls_of(slides)
+    assert calls_of(slides)[cells[1].id] == "uninterpretable"
     assert "control slide" in left_out[0]
+
+
+def test_a_control_slide_teaches_without_a_reader(tmp_path, monkeypatch):
+    """It holds no tumour cell: what looks most like one there is none, whoever calls it so; readers' words go first."""
+    results = make_results(tmp_path, control="c")
+    read_all(results)
+    control = read_candidates(results / "c")
+    monkeypatch.setattr("dtcseg_training.learn.taught._FROM_CONTROL", 4)
+    slides, left_out = collect([results])
+    assert not left_out
+    of = {slide.name: slide for slide in slides}
+    assert of["a"].said == len(of["a"].cells) > 0
+    best = sorted(control, key=lambda cell: -cell.score)[:4]
+    assert {cell.id: cell.call for cell in of["c"].cells} == dict.fromkeys((c.id for c in best), "haematopoietic")
+    assert of["c"].said == 0
+    held_out, by = hold_out(slides, 1)
+    assert by == "patient"
+    assert slide_key(of["c"]) not in held_out
+    twin = tmp_path / "again"
+    shutil.copytree(results, twin)
+    with open_log(twin / "c", "Ben") as log:
+        log.give(best[1], "artefact")
+    for order in ([results, twin], [twin, results]):
+        (slide,) = [slide for slide in collect(order)[0] if slide.name == "c"]
+        assert {cell.id: (cell.call, cell.source) for cell in slide.cells}[best[1].id] == ("artefact", "single")
+        assert sum(cell.source == CONTROL for cell in slide.cells) == 4  # three, and the next of the folder with a word
 
 
 def test_one_slide_in_two_results_folders_counts_once(tmp_path):

@@ -30,7 +30,7 @@ def few_steps(cells, seed, device):
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     root = tmp_path_factory.mktemp("learn")
-    results = make_results(root, patients=["p1", HOSTILE, "p3"])
+    results = make_results(root, "abcd", patients=["p1", HOSTILE, "p3", "donor"], control="d")
     read_all(results)
     return root
 
@@ -79,6 +79,8 @@ def test_a_refused_challenger_is_not_written(refused, place):
     assert {t.step for t in told} == {"collect", "alike", "reference", "fit", "gate", "write"}
     assert outcome.data.split_by == "patient"
     assert 0 < outcome.data.held_out < sum(outcome.data.cells.values())
+    assert outcome.data.from_controls == 7  # of the slide that nobody read
+    assert not any("contradict" in line for line in outcome.gate.warnings)
 
 
 def test_the_report_shows_what_changed_and_runs_nothing(refused):

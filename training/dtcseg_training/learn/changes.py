@@ -61,6 +61,7 @@ def changed_cells(
                     x_px=cell["x_px"],
                     y_px=cell["y_px"],
                     verdict=cell["call"],
+                    said=bool(slide.said[i]),
                     before=calls[i][0],
                     after=calls[i][1],
                     score_before=round(float(pairs[i][0][TUMOUR]), 4),

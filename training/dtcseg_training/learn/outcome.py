@@ -101,6 +101,8 @@ class SetSummary:
         Among the cells: drawn by readers, with corrected outlines, said to be no object.
     held_out : int
         Cells on slides that are kept for the gate.
+    from_controls : int
+        Cells of control slides of which no reader spoke.
     left_out : tuple of str
         What was not taught, one line each: conflicts, slides whose file is gone, classes that are not known.
     split_by : {"patient", "slide", "none"}
@@ -116,6 +118,7 @@ class SetSummary:
     corrected: int
     deleted: int
     held_out: int
+    from_controls: int
     left_out: tuple[str, ...]
     split_by: Literal["patient", "slide", "none"]
 
@@ -170,7 +173,9 @@ class ChangedCell:
     slide, cell_id : str
     x_px, y_px : float
     verdict : str
-        What the readers say.
+        What the readers say, or what a cell of a control slide is taught as.
+    said : bool
+        Whether readers spoke of it.
     before, after : str
         Calls of champion and challenger.
     score_before, score_after : float
@@ -185,6 +190,7 @@ class ChangedCell:
     x_px: float
     y_px: float
     verdict: str
+    said: bool
     before: str
     after: str
     score_before: float

@@ -119,6 +119,7 @@ def card_text(outcome: LearnOutcome, parent: WeightsInfo, info: WeightsInfo) -> 
         "## What it learned from",
         f"- {cells}; {data.slides} slides, {data.patients} named patients; {data.added} cells drawn by readers, "
         f"{data.corrected} with corrected outlines, {data.deleted} said to be no object.",
+        f"- {data.from_controls} of them lie on control slides, which hold no tumour cell, and nobody spoke of them.",
         f"- {data.held_out} of these cells, on whole slides (split by {data.split_by}), were not learned from.",
         f"- Training set: manifest sha256 `{data.sha256}`. Crops of simulated fields that look like these slides were "
         "learned beside them.",

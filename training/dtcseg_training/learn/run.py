@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from dtcseg import __version__
 from dtcseg.drift.reference import added_slides
 from dtcseg.errors import UsageError
@@ -35,7 +37,7 @@ from dtcseg_training.learn.pages import card_text, learning_page
 from dtcseg_training.learn.simulated import FieldCrops, draw_fields, fields_sha256, load_fields, lock
 from dtcseg_training.learn.split import By, hold_out
 from dtcseg_training.learn.suspicion import contradiction, unjudgeable
-from dtcseg_training.learn.taught import TaughtSlide, collect
+from dtcseg_training.learn.taught import CONTROL, TaughtSlide, collect
 from dtcseg_training.learn.training_set import TrainingSet, slide_key, write_set
 
 if TYPE_CHECKING:
@@ -198,7 +200,8 @@ class _Run:
         seen = probabilities(self.parent, data.slides, self._device, lambda crops: self._ask())
         threshold = self.parent.card.tumour_threshold
         found = judged(data.slides, seen, seen, (threshold, threshold))
-        return contradiction(found.scores[0], found.tumour)
+        said = np.concatenate([slide.said for slide in data.slides])
+        return contradiction(found.scores[0][said], found.tumour[said])
 
     def simulated(self, data: TrainingSet) -> dict[Kind, list[FieldCrops]]:
         """Crops of fields like the laboratory's, to learn from and to watch, and of the locked reference set."""
@@ -435,6 +438,7 @@ def _summary(data: TrainingSet, by: By) -> SetSummary:
         corrected=sum(cell["corrected"] for cell in cells),
         deleted=sum(cell["deleted"] for cell in cells),
         held_out=sum(len(slide.calls) for slide in data.slides if slide.held_out),
+        from_controls=sum(cell["source"] == CONTROL for cell in cells),
         left_out=tuple(data.manifest["left_out"]),
         split_by=by,
     )

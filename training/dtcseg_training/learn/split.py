@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from dtcseg_training.learn.taught import CONTROL
 from dtcseg_training.learn.training_set import slide_key
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ def hold_out(slides: Sequence[TaughtSlide], seed: int) -> tuple[frozenset[str], 
 
     Groups (a patient's slides; each slide of no named patient by itself) are taken until they hold `_HELD_OUT` of the
     cells and, where there are such, both tumour cells and others; a group of more than `_MOST_HELD_OUT` of the cells is
-    for learning. The order follows from hashes of the groups' names and the seed, so that a group keeps its side when
-    more come in.
+    for learning. Only cells that somebody spoke of count, and control slides of which nobody spoke are for learning
+    (unless they are of a patient whose other slides are held out). The order follows from hashes of the groups' names
+    and the seed, so that a group keeps its side when more come in.
 
     Returns
     -------
@@ -37,9 +39,10 @@ def hold_out(slides: Sequence[TaughtSlide], seed: int) -> tuple[frozenset[str], 
     for slide in slides:
         if slide.cells:
             groups.setdefault(_group(slide), []).append(slide)
+    groups = {name: of for name, of in groups.items() if _cells(of)}
     if len(groups) < 2:
         return frozenset(), "none"
-    total = sum(len(slide.cells) for slide in slides)
+    total = _cells(slides)
     kept: list[TaughtSlide] = []
     for name in sorted(groups, key=lambda name: hashlib.sha256(f"{seed}|{name}".encode()).hexdigest()):
         if enough(kept, total) or len(groups) - len({_group(slide) for slide in kept}) < 2:
@@ -48,13 +51,13 @@ def hold_out(slides: Sequence[TaughtSlide], seed: int) -> tuple[frozenset[str], 
             kept += groups[name]
     if not kept:
         return frozenset(), "none"
-    named = all(slide.record.patient for slide in slides if slide.cells)
+    named = all(slide.record.patient for slide in slides if slide.said)
     return frozenset(slide_key(slide) for slide in kept), "patient" if named else "slide"
 
 
 def enough(kept: Sequence[TaughtSlide], total: int) -> bool:
     """Whether the gate has as many cells as it should, of both kinds."""
-    calls = {cell.call == "tumour" for slide in kept for cell in slide.cells}
+    calls = {cell.call == "tumour" for slide in kept for cell in slide.cells if cell.source != CONTROL}
     return len(calls) == 2 and _cells(kept) >= _HELD_OUT * total
 
 
@@ -63,4 +66,4 @@ def _group(slide: TaughtSlide) -> str:
 
 
 def _cells(slides: Sequence[TaughtSlide]) -> int:
-    return sum(len(slide.cells) for slide in slides)
+    return sum(slide.said for slide in slides)

@@ -31,20 +31,21 @@ def warnings_of(slides: Sequence[SlideCrops], scores: npt.NDArray[np.float64]) -
     scores : (N,) float64
         What the weights that were begun with give their cells, in the order of the slides.
     """
+    said = np.concatenate([slide.said for slide in slides])
     calls = np.concatenate([slide.calls for slide in slides])
     found = []
     learned = np.concatenate([slide.calls for slide in slides if not slide.held_out])
     if len(set((learned == TUMOUR).tolist())) < 2:
         found.append(_one_kind(learned == TUMOUR))
-    sources = {slide.patient or f"slide {slide.slide}" for slide in slides}
+    sources = {slide.patient or f"slide {slide.slide}" for slide in slides if slide.said.any()}
     if len(sources) == 1:
         found.append("all verdicts are of one patient: what is learned may be that patient's, not the laboratory's")
     tumour = calls == TUMOUR
-    against = (tumour & (scores <= _SURE)) | (~tumour & (scores >= 1 - _SURE))
-    if against.sum() >= max(_FEWEST, _MANY * len(calls)):
+    against = said & ((tumour & (scores <= _SURE)) | (~tumour & (scores >= 1 - _SURE)))
+    if against.sum() >= max(_FEWEST, _MANY * said.sum()):
         found.append(
-            f"{int(against.sum())} of {len(calls)} verdicts contradict what the weights are surest of: either they do "
-            "not know this laboratory, or verdicts were mixed up; look at some of them again"
+            f"{int(against.sum())} of {int(said.sum())} verdicts contradict what the weights are surest of: either "
+            "they do not know this laboratory, or verdicts were mixed up; look at some of them again"
         )
     return tuple(found)
 

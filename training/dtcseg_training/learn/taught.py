@@ -35,6 +35,10 @@ CALL_OF: dict[str, Call] = {
 """What each word of the verdict log teaches. A probable tumour cell looks like a tumour cell: whether it counts is for
 the isotype control to say, not for the network (Borgen 1999)."""
 _CONTROLS = ("isotype_control", "negative_control")
+CONTROL = "control"
+"""Source of a cell that no reader spoke of: it lies on a control slide, which holds no tumour cell."""
+_FROM_CONTROL = 100
+"""Most such cells of a slide: those that look most like tumour cells."""
 _SETTLED = ("adjudicated", "agreed", "single")
 
 
@@ -55,7 +59,7 @@ class TaughtCell:
     nucleus_px : Ring or None
         As a person drew it.
     source : str
-        `adjudicated`, `agreed`, `single`, or the name of the file that it was read from.
+        `adjudicated`, `agreed`, `single`, `control` (`CONTROL`), or the name of the file that it was read from.
     score : float
         Of the program that was reviewed; 0 for an added cell.
     added, deleted : bool
@@ -100,15 +104,20 @@ class TaughtSlide:
     logs: tuple[tuple[str, str], ...]
 
     @property
+    def said(self) -> int:
+        """How many of its cells somebody spoke of."""
+        return sum(cell.source != CONTROL for cell in self.cells)
+
+    @property
     def identity(self) -> tuple[tuple[str, int], ...]:
         """Tell the same slide in two results folders: names and sizes of its files."""
         return tuple((entry.name, entry.size) for entry in self.record.identity)
 
 
 def collect(results: Sequence[Path]) -> tuple[list[TaughtSlide], list[str]]:
-    """Gather what readers settled in any number of results folders.
+    """Gather what readers settled in any number of results folders, and what control slides teach without them.
 
-    Slides without a word are in it too, with no cells: annotations made elsewhere may speak of them.
+    Other slides without a word are in it too, with no cells: annotations made elsewhere may speak of them.
 
     Returns
     -------
@@ -159,6 +168,8 @@ def _cells(slide: ReviewSlide, said: Consensus, parts: set[str], left_out: list[
         if cell.verdict == NOT_AN_OBJECT and (cell.added or cell.cell.id in parts):
             continue  # withdrawn by who drew it; or split or joined, which its parts teach
         yield _cell(cell)
+    if control:
+        yield from _from_control(slide, {cell.cell.id for cell in said.cells if cell.basis == "unread"})
     if unresolved:
         left_out.append(f"{name}: {unresolved} cells on which readers differ; adjudicate them to have them taught")
     if in_control:
@@ -166,6 +177,25 @@ def _cells(slide: ReviewSlide, said: Consensus, parts: set[str], left_out: list[
     lost = sum(not other.said_since for other in said.unattached)
     if lost:
         left_out.append(f"{name}: {lost} verdicts on cells of an earlier scoring that are not there any more")
+
+
+def _from_control(slide: ReviewSlide, unread: set[str]) -> Iterable[TaughtCell]:
+    """Teach that candidates of a control slide are no tumour cells; what has a nucleus is a haematopoietic cell."""
+    items = sorted((item for item in slide.items if item.id in unread), key=lambda item: (-item.cell.score, item.id))
+    for item in items[:_FROM_CONTROL]:
+        cell = item.cell
+        nucleated = item.measured.get("nucleus_area_um2", 0.0) > 0
+        yield TaughtCell(
+            id=cell.id,
+            x_px=cell.x_px,
+            y_px=cell.y_px,
+            call="haematopoietic" if nucleated else "artefact",
+            outline_px=cell.outline_px,
+            outline_told=False,
+            nucleus_px=None,
+            source=CONTROL,
+            score=cell.score,
+        )
 
 
 def _cell(cell: ReviewedCell) -> TaughtCell:
@@ -199,7 +229,10 @@ def _merged(slides: Sequence[TaughtSlide], left_out: list[str]) -> list[TaughtSl
 def joined(
     slide: TaughtSlide, cells: Sequence[TaughtCell], logs: Sequence[tuple[str, str]], left_out: list[str]
 ) -> TaughtSlide:
-    """Add cells from another source to a slide: what both know counts once, what they differ on not at all."""
+    """Add cells from another source to a slide: what both know counts once, what they differ on not at all.
+
+    What somebody says of a cell goes before what is known of it because it lies on a control slide.
+    """
     pairs = match([_ref(cell) for cell in cells], [_ref(cell) for cell in slide.cells], slide.record.mpp_um)
     by_id = {cell.id: cell for cell in slide.cells}
     own = dict(by_id)
@@ -209,6 +242,8 @@ def joined(
         other = by_id.get(pairs.get(cell.id, ""))
         if other is None:
             new[cell.id] = cell
+        elif CONTROL in (cell.source, other.source):
+            own[other.id] = replace(cell, id=other.id) if other.source == CONTROL else other
         elif other.call != cell.call and other.source != "adjudicated":
             if cell.source == "adjudicated":
                 own[other.id] = replace(cell, id=other.id)

@@ -26,7 +26,7 @@ from dtcseg.review.profiles import read_profile
 from dtcseg.slide import open_slide
 from dtcseg.working import plan_grid
 from dtcseg_training.fields import LOOK_MARGIN_PX, cut_crops
-from dtcseg_training.learn.taught import TaughtCell, TaughtSlide, file_sha256
+from dtcseg_training.learn.taught import CONTROL, TaughtCell, TaughtSlide, file_sha256
 
 if TYPE_CHECKING:
     from dtcseg.network.laboratory import Signature
@@ -80,6 +80,11 @@ class SlideCrops:
     signature: Signature = ()
     stain: str = "new_fuchsin"
     mpp_um: float = LOOK_MPP_UM
+
+    @property
+    def said(self) -> npt.NDArray[np.bool_]:
+        """Which cells (N,) somebody spoke of; the others are of a control slide."""
+        return np.array([cell["source"] != CONTROL for cell in self.cells], bool)
 
 
 @dataclass(frozen=True)
