@@ -55,7 +55,7 @@ class SlideCrops:
     masks : (N, 2, 152, 152) bool
         Cell and nucleus, as far as they are told.
     told : (N, 2) bool
-        Whether each mask was drawn by a person, or (cell) is the program's outline that a person left as it was.
+        Whether each mask was drawn by a person, or (cell) is the program's outline that nobody changed.
     calls : (N,) int64
         Index into `LOOK_CLASSES`.
     spreads : (N,) float32
