@@ -37,7 +37,7 @@ from dtcseg_training.learn.pages import card_text, learning_page
 from dtcseg_training.learn.simulated import FieldCrops, draw_fields, fields_sha256, load_fields, lock
 from dtcseg_training.learn.split import By, hold_out
 from dtcseg_training.learn.suspicion import contradiction, unjudgeable
-from dtcseg_training.learn.taught import CONTROL, TaughtSlide, collect
+from dtcseg_training.learn.taught import TaughtSlide, collect
 from dtcseg_training.learn.training_set import TrainingSet, slide_key, write_set
 
 if TYPE_CHECKING:
@@ -438,7 +438,7 @@ def _summary(data: TrainingSet, by: By) -> SetSummary:
         corrected=sum(cell["corrected"] for cell in cells),
         deleted=sum(cell["deleted"] for cell in cells),
         held_out=sum(len(slide.calls) for slide in data.slides if slide.held_out),
-        from_controls=sum(cell["source"] == CONTROL for cell in cells),
+        from_controls=sum(int((~slide.said).sum()) for slide in data.slides),
         left_out=tuple(data.manifest["left_out"]),
         split_by=by,
     )

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from dtcseg_training.learn.taught import CONTROL
 from dtcseg_training.learn.training_set import slide_key
 
 if TYPE_CHECKING:
@@ -51,13 +50,13 @@ def hold_out(slides: Sequence[TaughtSlide], seed: int) -> tuple[frozenset[str], 
             kept += groups[name]
     if not kept:
         return frozenset(), "none"
-    named = all(slide.record.patient for slide in slides if slide.said)
+    named = all(slide.record.patient for slide in slides if _cells([slide]))
     return frozenset(slide_key(slide) for slide in kept), "patient" if named else "slide"
 
 
 def enough(kept: Sequence[TaughtSlide], total: int) -> bool:
     """Whether the gate has as many cells as it should, of both kinds."""
-    calls = {cell.call == "tumour" for slide in kept for cell in slide.cells if cell.source != CONTROL}
+    calls = {cell.call == "tumour" for slide in kept for cell in slide.cells if cell.said}
     return len(calls) == 2 and _cells(kept) >= _HELD_OUT * total
 
 
@@ -66,4 +65,4 @@ def _group(slide: TaughtSlide) -> str:
 
 
 def _cells(slides: Sequence[TaughtSlide]) -> int:
-    return sum(slide.said for slide in slides)
+    return sum(cell.said for slide in slides for cell in slide.cells)

@@ -77,6 +77,11 @@ class TaughtCell:
     added: bool = False
     deleted: bool = False
 
+    @property
+    def said(self) -> bool:
+        """Whether somebody spoke of it."""
+        return self.source != CONTROL
+
 
 @dataclass(frozen=True)
 class TaughtSlide:
@@ -102,11 +107,6 @@ class TaughtSlide:
     files: tuple[Path, ...]
     cells: tuple[TaughtCell, ...]
     logs: tuple[tuple[str, str], ...]
-
-    @property
-    def said(self) -> int:
-        """How many of its cells somebody spoke of."""
-        return sum(cell.source != CONTROL for cell in self.cells)
 
     @property
     def identity(self) -> tuple[tuple[str, int], ...]:
@@ -181,8 +181,7 @@ def _cells(slide: ReviewSlide, said: Consensus, parts: set[str], left_out: list[
 
 def _from_control(slide: ReviewSlide, unread: set[str]) -> Iterable[TaughtCell]:
     """Teach that candidates of a control slide are no tumour cells; what has a nucleus is a haematopoietic cell."""
-    items = sorted((item for item in slide.items if item.id in unread), key=lambda item: (-item.cell.score, item.id))
-    for item in items[:_FROM_CONTROL]:
+    for item in [item for item in slide.items if item.id in unread][:_FROM_CONTROL]:  # best first
         cell = item.cell
         nucleated = item.measured.get("nucleus_area_um2", 0.0) > 0
         yield TaughtCell(
@@ -242,8 +241,8 @@ def joined(
         other = by_id.get(pairs.get(cell.id, ""))
         if other is None:
             new[cell.id] = cell
-        elif CONTROL in (cell.source, other.source):
-            own[other.id] = replace(cell, id=other.id) if other.source == CONTROL else other
+        elif not (cell.said and other.said):
+            own[other.id] = other if other.said else replace(cell, id=other.id)
         elif other.call != cell.call and other.source != "adjudicated":
             if cell.source == "adjudicated":
                 own[other.id] = replace(cell, id=other.id)
