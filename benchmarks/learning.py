@@ -5,8 +5,9 @@
 Draws 6 + 6 slides of a new laboratory and 6 at home (`learning_lab.py`), scores the first six, lets a scripted reader
 give verdicts through the real verdict log, learns from them by `dtcseg_training.learn`, and judges the weights on the
 other slides of that laboratory and at home, and on ten ordinary slides of each, which hold next to nothing but ordinary
-cells: 170,000 in all. "Controls" learns from the same 200 verdicts and from two negative controls of that laboratory:
-ordinary slides without a tumour cell, which nobody reads. What is in WORK is not made again. One line of JSON for each
+cells: 170,000 in all. "With controls" the reader's verdicts go together with two negative controls of that laboratory:
+ordinary slides without a tumour cell, which nobody reads; "mislabelled" with one that is none, but as full of tumour
+cells as those that were read. What is in WORK is not made again. One line of JSON for each
 set of verdicts goes to WORK/figures.jsonl; processor seconds are those of the process and of those it started.
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -46,23 +48,48 @@ def _true(word: str, rng: np.random.Generator) -> str:
     return word
 
 
-VERDICTS: dict[str, tuple[int, int | None, Lie]] = {
-    "200": (200, None, _true),
-    "controls": (200, None, _true),
-    "20": (20, None, _true),
-    "flipped": (200, None, _flipped),
-    "swapped": (200, None, _swapped),
-    "one patient": (200, 1, _true),
-    "all tumour": (200, None, _all_tumour),
+@dataclass(frozen=True)
+class Case:
+    """What is learned from.
+
+    Attributes
+    ----------
+    count : int
+        Verdicts in all.
+    only : int or None
+        On how many slides; None: on all.
+    lie : callable
+        What the reader says of the truth.
+    controls : str
+        Folder of WORK with control slides that nobody reads; "" for none.
+    """
+
+    count: int = 200
+    only: int | None = None
+    lie: Lie = _true
+    controls: str = ""
+
+
+_CONTROLS, _MISLABELLED = "lab_controls", "lab_mislabelled"
+CASES = {
+    "200": Case(),
+    "200 with controls": Case(controls=_CONTROLS),
+    "20": Case(20),
+    "20 with controls": Case(20, controls=_CONTROLS),
+    "flipped": Case(lie=_flipped),
+    "flipped with controls": Case(lie=_flipped, controls=_CONTROLS),
+    "swapped": Case(lie=_swapped),
+    "one patient": Case(only=1),
+    "all tumour": Case(lie=_all_tumour),
+    "mislabelled": Case(controls=_MISLABELLED),
 }
-"""How many verdicts, on how many slides, and what the reader says of the truth."""
 
 
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--only", nargs="*", choices=list(VERDICTS), default=list(VERDICTS))
+    parser.add_argument("--only", nargs="*", choices=list(CASES), default=list(CASES))
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--model", default="")
     options = parser.parse_args()
@@ -74,10 +101,15 @@ def main() -> None:
         place = work / f"{kind}_ordinary"
         make_slides(place, kind, _ORDINARY, first=100, ordinary=True, processes=options.processes)
     _score(work / "lab_train", work / "results", options.model)
-    if "controls" in options.only:
-        place = work / "lab_controls"
+    asked = {CASES[name].controls for name in options.only}
+    if _CONTROLS in asked:
+        place = work / _CONTROLS
         make_slides(place, "lab", 2, first=200, ordinary=True, role="negative_control", processes=options.processes)
-        _score(place, work / "results_controls", options.model)
+        _score(place, _results_of(place), options.model)
+    if _MISLABELLED in asked:
+        place = work / _MISLABELLED
+        make_slides(place, "lab", 1, first=300, role="negative_control", processes=options.processes)
+        _score(place, _results_of(place), options.model)
     before = _judge(work, options.model)
     print(json.dumps({"verdicts": "before", **before}), flush=True)
     for name in options.only:
@@ -96,19 +128,23 @@ def _score(slides: Path, out: Path, model: str) -> None:
         score_jobs(*find_slides([slides], stain=None, mpp_um=None), ScoreConfig(out=out, model=model))
 
 
+def _results_of(slides: Path) -> Path:
+    return slides.with_name(f"results_of_{slides.name}")
+
+
 def _learn(work: Path, name: str, model: str) -> dict[str, object]:
     from dtcseg_training.learn import Refused
     from dtcseg_training.learn.run import learn
 
-    count, only, lie = VERDICTS[name]
+    case = CASES[name]
     place = work / name.replace(" ", "_")
     results = place / "results"
     if not results.exists():
         shutil.copytree(work / "results", results, ignore=shutil.ignore_patterns("verdicts"))
         for folder in results.glob("*/slide.json"):
             (folder.parent / "verdicts").mkdir()
-        read_slides(results, work / "lab_train", count, seed=1, lie=lie, only=only)
-    controls = [work / "results_controls"] if name == "controls" else []
+        read_slides(results, work / "lab_train", case.count, seed=1, lie=case.lie, only=case.only)
+    controls = [_results_of(work / case.controls)] if case.controls else []
     try:
         outcome = learn([results, *controls], place / "lab.safetensors", model=model, work=work / "learn", device="cpu")
     except Refused as error:
@@ -130,7 +166,7 @@ def _learn(work: Path, name: str, model: str) -> dict[str, object]:
     }
     if gate.lab is not None:
         told |= {"lab_gained": gate.lab.gained, "lab_lost": gate.lab.lost}
-    if outcome.promoted or name in ("200", "controls"):
+    if outcome.promoted or name in ("200", "200 with controls"):
         told |= _judge(work, str(outcome.challenger))
     return told
 

@@ -78,6 +78,7 @@ def plain_engine(info: WeightsInfo) -> Engine:
     """Return an engine that runs the networks as they are trained."""
     engine = Engine(info, "cpu")
     engine._screen, look = load(info)
+    engine._integers = None
     engine._looks = [(look, info.card.temperature)]
     return engine
 

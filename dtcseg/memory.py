@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
+_M_MMAP_THRESHOLD, _LARGE_BYTES = -3, 1 << 30
+"""glibc's `malloc.h`; what is larger is still mapped by itself."""
+
 
 def give_back() -> None:
     """Hand freed memory back to the system where the C library would keep it.
@@ -19,6 +22,18 @@ def give_back() -> None:
     trim = _malloc_trim()
     if trim is not None:
         trim(0)
+
+
+def keep_large_blocks() -> None:
+    """Let the C library keep the blocks of a tile's features for the next ones, instead of asking the system each time.
+
+    Fresh pages cost a quarter of the network's time in integers and a tenth of it in float32. `give_back` still frees
+    them. Elsewhere than on glibc it does nothing.
+    """
+    if sys.platform.startswith("linux"):
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 @contextmanager

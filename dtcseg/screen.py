@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from dtcseg.errors import UnreadableRegion
 from dtcseg.memory import give_back
-from dtcseg.network.model import PLANES, SCREEN_CANVAS_PX, SCREEN_REACH_PX, SCREEN_STRIDE_PX
-from dtcseg.network.peaks import CANDIDATE_APART_PX, NUCLEUS_APART_PX, candidate_logits, core_peaks, nucleus_logits
+from dtcseg.network.model import PLANES, SCREEN_REACH_PX, SCREEN_STRIDE_PX
 from dtcseg.parallel import ordered_map
 from dtcseg.quality import BLOCK_PX, BlockGrid, BlockStats, block_statistics
+from dtcseg.search import find_centres, on_canvas, stained_cells
 from dtcseg.tiles import Tile, plan_tiles
 from dtcseg.windows import CELL_PX, cost_px, plan_windows
 from dtcseg.working import WorkingGrid, read_working
@@ -34,11 +34,8 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float32]
 _Result = TypeVar("_Result")
 
-_TIDY_TILES = 4
+_TIDY_TILES = 16
 """Freed memory goes back after as many tiles: about 3 % of the time, and the peak no longer grows with the slide."""
-_CK_TRACE, _CK_TRACE_PX = 0.10, 6
-"""A candidate needs as much cytokeratin (mean of 3 x 3 µm) on so many pixels of two cells by two: what the second look
-itself asks for (`look._CK_POSITIVE`), on half the area of the smallest thing that it keeps."""
 
 
 class Profile(Protocol):
@@ -330,58 +327,16 @@ def _looked_at(slide: Slide, view: _View, engine: Engine | None, tiles: Sequence
             for tile, planes, unreadable in members:
                 yield tile, planes, unreadable, none, none, stained_cells(planes[1], tile)
             continue
-        card = engine.info.card
         together = members[0][1][None] if len(members) == 1 else np.stack([planes for _, planes, _ in members])
-        for (tile, planes, unreadable), maps in zip(members, engine.screen(together), strict=True):
-            nuclei = core_peaks(nucleus_logits(maps), tile, card.nucleus_threshold, NUCLEUS_APART_PX)
-            candidates = core_peaks(candidate_logits(maps), tile, card.candidate_threshold, CANDIDATE_APART_PX)
-            cells = stained_cells(planes[1], tile)
-            yield tile, planes, unreadable, nuclei, candidates[stained(cells, tile, candidates)], cells
-
-
-def stained_cells(ck: FloatArray, tile: Tile) -> npt.NDArray[np.bool_]:
-    """Where there is enough cytokeratin for a candidate: what has less needs no second look.
-
-    Parameters
-    ----------
-    ck : (H, W) float32
-        Cytokeratin plane of the tile with its halo; H and W are multiples of `CELL_PX`.
-    tile : Tile
-        Starts on a multiple of `CELL_PX`, and so its halo is one.
-
-    Returns
-    -------
-    (rows, cols) bool
-        Cells of the tile's core in or beside which there is enough.
-    """
-    rows = ck[:-2] + ck[1:-1] + ck[2:]
-    traces = np.zeros(ck.shape, bool)
-    np.greater_equal(rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:], np.float32(9 * _CK_TRACE), out=traces[1:-1, 1:-1])
-    down, across = (side // CELL_PX for side in ck.shape)
-    counts = traces.view(np.uint8).reshape(down, CELL_PX, across, CELL_PX).sum(axis=(1, 3), dtype=np.int32)
-    enough = counts[:-1, :-1] + counts[1:, :-1] + counts[:-1, 1:] + counts[1:, 1:] >= _CK_TRACE_PX
-    cells = np.zeros((down, across), bool)
-    for dy in range(-1, 3):  # the four cells themselves, and one around them
-        for dx in range(-1, 3):
-            y0, x0 = max(dy, 0), max(dx, 0)
-            part = enough[max(-dy, 0) : down - dy, max(-dx, 0) : across - dx]
-            cells[y0 : y0 + part.shape[0], x0 : x0 + part.shape[1]] |= part[: down - y0, : across - x0]
-    first = tile.halo // CELL_PX
-    return cells[first : first - (-tile.height // CELL_PX), first : first - (-tile.width // CELL_PX)]
-
-
-def stained(cells: npt.NDArray[np.bool_], tile: Tile, points: FloatArray) -> npt.NDArray[np.bool_]:
-    """Whether points (N, 3) of a tile's core, in working pixels of the slide, lie in its `stained_cells`."""
-    columns, rows = ((points[:, i].astype(np.int64) - corner) // CELL_PX for i, corner in enumerate((tile.x, tile.y)))
-    return np.asarray(cells[rows, columns])
+        found = find_centres(engine, [tile for tile, _, _ in members], together)
+        for (tile, planes, unreadable), centres in zip(members, found, strict=True):
+            yield tile, planes, unreadable, centres.nuclei, centres.candidates, centres.stained
 
 
 def _tile_planes(slide: Slide, view: _View, tile: Tile) -> tuple[FloatArray, list[tuple[int, int]]]:
     """Planes of a tile with its halo, filled up to the network's canvas, and the unreadable blocks (left empty)."""
     x, y = tile.x - tile.halo, tile.y - tile.halo
-    width, height = (
-        -(-(side + 2 * tile.halo) // SCREEN_CANVAS_PX) * SCREEN_CANVAS_PX for side in (tile.width, tile.height)
-    )
+    width, height = (on_canvas(side + 2 * tile.halo) for side in (tile.width, tile.height))
     try:
         return read_planes(slide, view.grid, view.profile, x, y, width, height), []
     except UnreadableRegion:

@@ -48,10 +48,19 @@ class FusedUp(nn.Module):
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """Add coarse features (N, C, H, W) to finer ones (N, c, 2 H, 2 W)."""
-        n, channels, height, width = coarse.shape[0], fine.shape[1], coarse.shape[2], coarse.shape[3]
-        pixels = fine.permute(0, 2, 3, 1).view(n, height, 2, width, 2, channels)
-        pixels.add_(self.project(coarse).permute(0, 2, 3, 1)[:, :, None, :, None])
+        add_raised(self.project(coarse), fine)
         return cast("Tensor", self.mix(fine))
+
+
+def add_raised(coarse: Tensor, fine: Tensor) -> None:
+    """Add coarse features (N, C, H, W) to finer ones (N, C, 2 H, 2 W) in place, nearest pixel; both channels last.
+
+    Coarse rows are spread along themselves first, so that whole rows are added: short runs of channels are slow.
+    """
+    n, channels, height, width = coarse.shape
+    lines = coarse.permute(0, 2, 3, 1)[:, :, :, None].expand(n, height, width, 2, channels)
+    rows = fine.permute(0, 2, 3, 1).view(n, height, 2, 2 * width * channels)
+    rows.add_(lines.reshape(n, height, 1, 2 * width * channels))
 
 
 class PairShuffle(nn.Module):

@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from dtcseg.memory import keep_large_blocks
 from dtcseg.network.cpu import can_fuse, fuse_passes
 from dtcseg.network.device import choose_device
+from dtcseg.network.integers import integer_screen
 from dtcseg.network.laboratory import laboratories_of, shares
 from dtcseg.network.model import LOOK_CLASSES, LOOK_MASKS, LOOK_PX, PLANES, fuse
 from dtcseg.network.sides import look_from_all_sides, worth_all_sides
@@ -41,6 +43,7 @@ class Engine:
     info : WeightsInfo
     device : str
         As `choose_device`.
+
     """
 
     def __init__(self, info: WeightsInfo, device: str = "auto") -> None:
@@ -49,13 +52,15 @@ class Engine:
         temperatures = [info.card.temperature, *(laboratory.temperature for laboratory in self._laboratories)]
         screen, common = load(info)
         looks = [common, *load_looks(info)]
+        self.device = choose_device(device, screen)
+        self._integers = integer_screen(screen) if self.device.type == "cpu" else None
         for network in (screen, *looks):
             fuse(network)
-        self.device = choose_device(device, screen)
         for network in (screen, *looks):
             network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.device.type == "cpu":
             torch.set_num_threads(1)
+            keep_large_blocks()
             if can_fuse():
                 for network in (screen, *looks):
                     fuse_passes(network)
@@ -66,9 +71,16 @@ class Engine:
         )
 
     @property
+    def glances(self) -> bool:
+        """Whether `glance` is to be had: on a CPU that counts in integers as in float32."""
+        return self._integers is not None
+
+    @property
     def precision(self) -> str:
         """Arithmetic of the screening network, for the record."""
-        return "float16" if self.device.type == "cuda" else "float32"
+        if self.device.type == "cuda":
+            return "float16"
+        return "float32 for candidates, int8 for nuclei" if self.glances else "float32"
 
     def screen(self, planes: FloatArray) -> torch.Tensor:
         """Centre logits.
@@ -92,6 +104,32 @@ class Engine:
             parts = [out for i in range(len(planes)) for out in self._in_parts(planes[i : i + 1], run)]
             return parts[0] if len(parts) == 1 else torch.cat(parts)
         return torch.cat(self._in_parts(planes, run))
+
+    def glance(self, planes: FloatArray) -> tuple[torch.Tensor, torch.Tensor]:
+        """See in integers what `screen` sees: good to count nuclei and to know where candidates may be.
+
+        Parameters
+        ----------
+        planes : (N, 3, H, W) float32
+
+        Returns
+        -------
+        nuclei : (N, H, W) float32 tensor
+            Logits.
+        greatest : (N, 3, H / 8, W / 8) float32 tensor
+            Greatest logit of each map in each square of 8 x 8 pixels.
+
+        Raises
+        ------
+        RuntimeError
+            There is no such network here (`glances`).
+        """
+        if self._integers is None:
+            raise RuntimeError("this engine does not count in integers")
+        with torch.inference_mode():
+            seen = [self._integers(torch.from_numpy(planes[i : i + 1])) for i in range(len(planes))]
+        nuclei, greatest = (torch.cat(parts) for parts in zip(*seen, strict=True))
+        return nuclei, greatest
 
     def look(self, crops: FloatArray, ck_spread: float, signature: Signature = ()) -> tuple[FloatArray, FloatArray]:
         """Masks and call probabilities of candidates, always in float32; likely tumour cells from all sides.

@@ -41,7 +41,7 @@ def candidate_logits(maps: torch.Tensor) -> torch.Tensor:
     return torch.maximum(maps[SCREEN_MAPS.index("tumour")], maps[SCREEN_MAPS.index("other_ck")] - _OTHER_MARGIN)
 
 
-def nucleus_logits(maps: torch.Tensor) -> torch.Tensor:
+def nucleus_logits(nuclei: torch.Tensor) -> torch.Tensor:
     """Average the map of nuclei over what its centres are uncertain by: 3 x 3 pixels.
 
     A nucleus of which the network cannot tell the centre has a low and broad peak: how much there is says more than how
@@ -50,15 +50,15 @@ def nucleus_logits(maps: torch.Tensor) -> torch.Tensor:
 
     Parameters
     ----------
-    maps : (3, H, W) float32
-        Logits of `Screen`, in the order of `SCREEN_MAPS`.
+    nuclei : (H, W) float32
+        Logits of the map of nuclei.
 
     Returns
     -------
     (H, W) float32
         Logits, cut off below; nothing within a pixel of the border.
     """
-    floored = maps[SCREEN_MAPS.index("nucleus")].clamp(min=_FLOOR)
+    floored = nuclei.clamp(min=_FLOOR)
     rows = floored[:-2] + floored[1:-1] + floored[2:]
     mean = (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) / 9.0
     mean = mean.masked_fill(mean <= _FLOOR, -math.inf)  # a plain is no peak

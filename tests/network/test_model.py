@@ -80,7 +80,7 @@ def test_tiles_find_what_the_whole_image_holds(screen, tile, shift):
         for t in tiles:
             with torch.inference_mode():
                 maps = screen(padded(t))[0]
-                parts.append(core_peaks(nucleus_logits(maps), t, 0.5, NUCLEUS_APART_PX))
+                parts.append(core_peaks(nucleus_logits(maps[0]), t, 0.5, NUCLEUS_APART_PX))
                 parts.append(core_peaks(candidate_logits(maps), t, 0.5, CANDIDATE_APART_PX))
         points = np.concatenate(parts)
         return points[np.lexsort((points[:, 0], points[:, 1]))]
@@ -105,7 +105,7 @@ def test_a_broad_low_peak_weighs_more_than_a_high_narrow_one():
     maps[0, 9:12, 9:12] = 0.0
     maps[0, 24:27, 24:27] = -3.5
     maps[0, 25, 25] = 2.0
-    logits = nucleus_logits(maps)
+    logits = nucleus_logits(maps[0])
     assert logits[10, 10] > logits[25, 25] > -4
     assert logits.argmax() == 10 * 40 + 10
     points = core_peaks(logits, Tile(0, 0, 24, 24, 8), 0.01, NUCLEUS_APART_PX)  # below the floor: no plain of peaks

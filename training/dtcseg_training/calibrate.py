@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from scipy.spatial import cKDTree
 
-from dtcseg.network.model import LOOK_CLASSES, SCREEN_STRIDE_PX, Look, Screen
+from dtcseg.network.model import LOOK_CLASSES, SCREEN_MAPS, SCREEN_STRIDE_PX, Look, Screen
 from dtcseg.network.peaks import CANDIDATE_APART_PX, NUCLEUS_APART_PX, candidate_logits, core_peaks, nucleus_logits
 from dtcseg.network.sides import look_from_all_sides, worth_all_sides
 from dtcseg.tiles import lone_tile
@@ -114,7 +114,7 @@ def find_peaks(screen: Screen, lesson: Lesson) -> tuple[FloatArray, FloatArray]:
     planes, tile = lone_tile(lesson.planes, halo=_HALO_PX, align=SCREEN_STRIDE_PX)
     with torch.inference_mode():
         maps = screen(torch.from_numpy(planes))[0]
-    nuclei = core_peaks(nucleus_logits(maps), tile, _LEAST, NUCLEUS_APART_PX)
+    nuclei = core_peaks(nucleus_logits(maps[SCREEN_MAPS.index("nucleus")]), tile, _LEAST, NUCLEUS_APART_PX)
     candidates = core_peaks(candidate_logits(maps), tile, _LEAST, CANDIDATE_APART_PX)
     for points in (nuclei, candidates):
         points[:, 2] = 1 / (1 + np.exp(-points[:, 2]))

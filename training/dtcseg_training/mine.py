@@ -13,7 +13,8 @@ import torch
 from dtcseg.network.model import LOOK_MPP_UM, SCREEN_MPP_UM, SCREEN_STRIDE_PX
 from dtcseg.network.peaks import CANDIDATE_APART_PX, candidate_logits, core_peaks
 from dtcseg.network.weights import load, resolve
-from dtcseg.screen import read_planes, stained, stained_cells
+from dtcseg.screen import read_planes
+from dtcseg.search import lie_in, stained_cells
 from dtcseg.tiles import Tile
 from dtcseg.working import plan_grid
 from dtcseg_training.fields import (
@@ -136,7 +137,7 @@ def _candidates(model: str, slide: Slide, profile: SlideProfile, grid: WorkingGr
         maps = screen(torch.from_numpy(planes[None]))[0]
     tile = Tile(0, 0, grid.width_px, grid.height_px, _HALO_PX)
     found = core_peaks(candidate_logits(maps), tile, threshold, CANDIDATE_APART_PX)
-    found = found[stained(stained_cells(planes[1], tile), tile, found)]
+    found = found[lie_in(stained_cells(planes[1], tile), tile, found)]
     found = found[np.argsort(-found[:, 2], kind="stable")[:_MOST]]
     centres = (found[:, :2].astype(np.float64) + 0.5) * grid.downsample - 0.5
     return [(float(x), float(y)) for x, y in centres]
