@@ -60,9 +60,9 @@ _PLACES = 48
 _PLACE_PX = 24
 _APART_UM = 40.0
 _DEFAULT_GPU_BATCH = 8
-_MOST_ASKED = 0.6
-"""Share of the network's work above which a sample of fields saves too little to be worth its error: reading twice
-costs a sixth of counting all."""
+_MOST_ASKED, _MOST_GLANCED_AT = 0.6, 0.2
+"""Shares of the network's work above which a sample of fields saves too little to be worth its error, in float32 and in
+integers: the slide is read twice, and small windows have wide halos."""
 _CELL_ERROR_RATE = 0.04
 """Share of single nuclei that are missed or counted twice, independent of each other, on slides not trained on."""
 
@@ -357,7 +357,7 @@ def _look_at_some(
         return _nuclei_px(search(near & screened, lambda share: None)[0], grid)
 
     rest: OnProgress = lambda share: on_progress(0.2 + 0.8 * share)  # noqa: E731
-    if share > _MOST_ASKED:
+    if share > _most_asked(engine):
         nuclei, centres = search(screened, rest)
         nuclei_px = _nuclei_px(nuclei, grid)
         said: dict[str, object] = {"count": "all", "why": f"sampling would leave the network {share:.0%} of the slide"}
@@ -375,6 +375,10 @@ def _look_at_some(
     }
     counted_px = _nuclei_px(nuclei, grid)
     return _FirstLook(quality, focus, counted_px, centres, around, round(estimate.total), estimate.half_width, said)
+
+
+def _most_asked(engine: Engine) -> float:
+    return _MOST_GLANCED_AT if engine.glances else _MOST_ASKED
 
 
 def _screen(

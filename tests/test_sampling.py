@@ -100,10 +100,12 @@ def both(tmp_path_factory):
     whole = score_slide(job, config)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(dtcseg.sampling.draw_fields.__kwdefaults__, "least", 12)
-        patch.setattr(dtcseg.score, "_MOST_ASKED", 1.0)  # the slide is small, and what there is of it is asked for
+        patch.setattr(
+            dtcseg.score, "_most_asked", lambda engine: 1.0
+        )  # the slide is small, and what there is of it is asked for
         few = score_slide(job, replace(config, count="sampled"))
         other_cut = score_slide(job, replace(config, count="sampled", tile_px=512, batch=3))
-        patch.setattr(dtcseg.score, "_MOST_ASKED", 0.0)
+        patch.setattr(dtcseg.score, "_most_asked", lambda engine: 0.0)
         no_gain = score_slide(job, replace(config, count="sampled"))
     return whole, few, other_cut, no_gain
 
