@@ -109,6 +109,32 @@ def test_spoiled_words_are_seen_where_no_reader_told_the_truth(worse, promoted, 
     assert [one.name for one in found.comparisons] == ["lab", "alike", "reference"]
 
 
+@pytest.mark.parametrize(
+    ("name", "found", "false", "promoted"),
+    [
+        ("alike", 30, 8, True),  # more are found and they rank higher, beyond noise: a few false calls may be chance
+        ("reference", 30, 8, False),  # for others nothing may get worse by as much
+        ("alike", 5, 8, False),  # a lower bar: what is found is lost again
+        ("alike", 30, 20, False),  # more false calls than chance makes
+    ],
+)
+def test_false_calls_on_fields_like_the_slides_may_be_paid_for(name, found, false, promoted):
+    n = 800
+    tumour = np.arange(n) % 2 == 0
+    before = np.where(tumour, 0.9, 0.1) + np.random.default_rng(0).normal(0, 0.01, n)
+    before[np.flatnonzero(~tumour)[100:130]] = 0.45  # what tumour cells that are missed rank below
+    after = before.copy()
+    before[np.flatnonzero(tumour)[:found]] = 0.2
+    others = np.flatnonzero(~tumour)
+    after[others[:false]] = 0.6
+    before[others[200:202]] = 0.6  # two are called falsely no more
+    sets = {"reference": reference(), "alike": None, name: compare(name, judged(before, after, tumour, 40))}
+    result = decide(laboratory(gained=8), sets["reference"], alike=sets["alike"])
+    assert result.promoted == promoted, result.reason
+    if not promoted:
+        assert "calls more falsely" in result.reason
+
+
 def test_the_gate_needs_both_kinds_of_cells():
     only = compare("lab", judged([0.1] * 9, [0.9] * 9, [True] * 9, 3))
     assert "no other objects" in decide(only, reference()).reason
