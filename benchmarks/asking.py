@@ -137,7 +137,7 @@ def _fit(
         slides,
         fields["alike"],
         fields["aside"],
-        plan_for(len(cells), seed, "cpu"),
+        plan_for(len(cells), 0, seed, "cpu"),
         keep=keep,
         on_step=lambda done, curves: None,
         stop=lambda: False,

@@ -178,7 +178,8 @@ def test_fields_of_other_slides_lie_in_another_folder(known, tmp_path):
 
 
 def test_few_cells_are_few_of_a_batch():
-    assert [plan_for(cells, 1, "cpu").own for cells in (5, 20, 133, 2000)] == [1, 1, 8, 8]
+    assert [plan_for(cells, 0, 1, "cpu").own for cells in (5, 20, 133, 2000)] == [1, 1, 8, 8]
+    assert [plan_for(133, cells, 1, "cpu").controls for cells in (0, 5, 64, 2000)] == [0, 1, 4, 8]
 
 
 def test_a_single_crop_is_of_either_kind():

@@ -23,8 +23,8 @@ SIZES = Sizes(alike=2, aside=1, reference=2)
 HOSTILE = "<script>alert(1)</script>"
 
 
-def few_steps(cells, seed, device):
-    return FitPlan(4, 2, 1e-3, seed, device)
+def few_steps(said, controls, seed, device):
+    return FitPlan(4, 2, 2 if controls else 0, 1e-3, seed, device)
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from dtcseg_training.learn.simulated import Kind
     from dtcseg_training.learn.tune import FitPlan, Tuned
 
-_RUN_VERSION = 5
+_RUN_VERSION = 6
 """Part of what names a run: raised when the same data would lead to other weights."""
 _PILOT_UNITS = 60
 """To set the simulator takes as long as to draw so many fields."""
@@ -255,7 +255,8 @@ class _Run:
 
         screen, _ = load(self.parent)
         device = self.device = str(choose_device(self._device, screen))
-        plan = self.plan = plan_for(sum(len(slide.calls) for slide in data.learned), self.seed, device)
+        said = np.concatenate([slide.said for slide in data.learned])
+        plan = self.plan = plan_for(int(said.sum()), int((~said).sum()), self.seed, device)
         self.meter.expect("fit", plan.steps)
         self.folder = self._folder(data, plan)
         torch.set_num_threads(cores())

@@ -37,8 +37,9 @@ FloatArray = npt.NDArray[np.float32]
 
 _BATCH = 32
 _CELLS_A_CROP, _MOST_OWN = 16, 8
-"""Of a batch, one crop in so many cells to learn from is the laboratory's own, but no more than these; with sixteen in
-place of eight, for 133 cells, fewer tumour cells of its other slides were called."""
+"""Of a batch, one crop in so many cells that somebody spoke of is the laboratory's own, but no more than these; with
+sixteen in place of eight, for 133 cells, fewer tumour cells of its other slides were called. Of what lies on control
+slides there are as many again."""
 _STEPS = 300
 """Twice as many gained nothing."""
 _AVERAGED = 0.98
@@ -56,8 +57,8 @@ class FitPlan:
     Attributes
     ----------
     steps : int
-    own : int
-        Crops of each batch that are the laboratory's own.
+    own, controls : int
+        Crops of each batch that are the laboratory's own: of what somebody spoke of, and of control slides.
     learning_rate : float
         At the top of the one-cycle schedule.
     seed : int
@@ -66,14 +67,16 @@ class FitPlan:
 
     steps: int
     own: int
+    controls: int
     learning_rate: float
     seed: int
     device: str
 
 
-def plan_for(cells: int, seed: int, device: str) -> FitPlan:
-    """Choose by the number of cells to learn from."""
-    return FitPlan(_STEPS, min(max(cells // _CELLS_A_CROP, 1), _MOST_OWN), 6e-4, seed, device)
+def plan_for(said: int, controls: int, seed: int, device: str) -> FitPlan:
+    """Choose by the numbers of cells to learn from: of which somebody spoke, and on control slides."""
+    own, of_controls = (min(max(cells // _CELLS_A_CROP, int(cells > 0)), _MOST_OWN) for cells in (said, controls))
+    return FitPlan(_STEPS, own, of_controls, 6e-4, seed, device)
 
 
 @dataclass(frozen=True)
@@ -149,13 +152,14 @@ def tune(
     state = FitState({"network": network, "average": average}, optimiser, schedule, {"steps": 0})
     if keep.exists():
         state.load(keep)
-    own, simulated = _lab_pool(start, lab), _field_pool(alike)
+    pools = [(pool, n) for pool, n in zip(_lab_pools(start, lab), (plan.own, plan.controls), strict=True) if n]
+    pools.append((_field_pool(alike), _BATCH - sum(n for _, n in pools)))
     watched = _field_pool(aside)
     for step in range(int(state.values["steps"]), plan.steps):
         if stop():
             state.save(keep)
             return None
-        learned = _step(network, optimiser, _batch(own, simulated, plan, step), plan, step)
+        learned = _step(network, optimiser, _batch(pools, plan.seed, step), plan, step)
         schedule.step()
         _follow(average, network, step)
         state.values["steps"] = step + 1
@@ -203,15 +207,11 @@ def _follow(average: Look, network: Look, step: int) -> None:
 
 
 def _batch(
-    own: _Pool, simulated: _Pool, plan: FitPlan, step: int
+    pools: Sequence[tuple[_Pool, int]], seed: int, step: int
 ) -> tuple[FloatArray, FloatArray, npt.NDArray[np.int64], FloatArray]:
-    """Crops, masks, calls and spreads of one step, which follow from the seed and the step alone."""
-    rng = np.random.default_rng([plan.seed, step])
-    parts = [
-        _example(pool, int(i), rng)
-        for pool, n in ((own, plan.own), (simulated, _BATCH - plan.own))
-        for i in pool.draw(n, rng)
-    ]
+    """Crops, masks, calls and spreads of one step: so many of each pool, as seed and step alone say."""
+    rng = np.random.default_rng([seed, step])
+    parts = [_example(pool, int(i), rng) for pool, n in pools for i in pool.draw(n, rng)]
     crops, masks, calls, spreads = zip(*parts, strict=True)
     return np.stack(crops), np.stack(masks), np.array(calls, np.int64), np.array(spreads, np.float32)
 
@@ -220,14 +220,16 @@ def _example(pool: _Pool, index: int, rng: np.random.Generator) -> tuple[FloatAr
     return *look_example(pool, index, rng), float(pool.spreads[index])
 
 
-def _lab_pool(start: Look, slides: Sequence[SlideCrops]) -> _Pool:
-    """Gather the laboratory's crops; masks that nobody told are those that the start draws."""
+def _lab_pools(start: Look, slides: Sequence[SlideCrops]) -> tuple[_Pool, _Pool]:
+    """Gather what somebody spoke of, and what lies on control slides; untold masks are those that the start draws."""
     crops = np.concatenate([s.crops for s in slides])
     masks = np.concatenate([s.masks for s in slides])
     told = np.concatenate([s.told for s in slides])
     spreads = np.concatenate([s.spreads for s in slides])
     masks = np.where(told[:, :, None, None], masks, masks_of(start, crops, spreads))
-    return _pool(crops, masks, np.concatenate([s.calls for s in slides]), spreads)
+    calls, said = np.concatenate([s.calls for s in slides]), np.concatenate([s.said for s in slides])
+    first, second = (_pool(crops[part], masks[part], calls[part], spreads[part]) for part in (said, ~said))
+    return first, second
 
 
 def _field_pool(fields: Sequence[FieldCrops]) -> _Pool:
