@@ -123,6 +123,11 @@ def scoring_process(tmp_path, name):
     return process, process.parent()
 
 
+def has_ended(process):
+    """Whether a process has ended, be it that nobody has asked how (as the first process of a container may not)."""
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
 def done_once(out, names):
     assert sorted(line["slide"] for line in log(out, "slide_done")) == sorted(names)
 
@@ -139,7 +144,7 @@ def test_worker_killed_in_mid_slide(tmp_path, slides, dask):
     process, worker = scoring_process(tmp_path, "once")
     worker.kill()
     assert run.end().status == 0
-    assert not process.is_running()  # it ended with its worker
+    assert has_ended(process)  # with its worker
     done_once(out, ["a", "once", "z"])
     assert content(out) == undisturbed(jobs, tmp_path)
 
