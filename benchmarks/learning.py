@@ -101,15 +101,12 @@ def main() -> None:
         place = work / f"{kind}_ordinary"
         make_slides(place, kind, _ORDINARY, first=100, ordinary=True, processes=options.processes)
     _score(work / "lab_train", work / "results", options.model)
-    asked = {CASES[name].controls for name in options.only}
-    if _CONTROLS in asked:
-        place = work / _CONTROLS
-        make_slides(place, "lab", 2, first=200, ordinary=True, role="negative_control", processes=options.processes)
-        _score(place, _results_of(place), options.model)
-    if _MISLABELLED in asked:
-        place = work / _MISLABELLED
-        make_slides(place, "lab", 1, first=300, role="negative_control", processes=options.processes)
-        _score(place, _results_of(place), options.model)
+    for name, count, first, ordinary in ((_CONTROLS, 2, 200, True), (_MISLABELLED, 1, 300, False)):
+        if any(CASES[case].controls == name for case in options.only):
+            place = work / name
+            drawn = {"first": first, "ordinary": ordinary, "processes": options.processes}
+            make_slides(place, "lab", count, role="negative_control", **drawn)
+            _score(place, _results_of(place), options.model)
     before = _judge(work, options.model)
     print(json.dumps({"verdicts": "before", **before}), flush=True)
     for name in options.only:

@@ -19,7 +19,7 @@ def give_back() -> None:
     Tiles are freed in pieces of many sizes, and glibc keeps the gaps between what lives longer: without this, a
     gigapixel slide ends with half as much memory again as it needs. Elsewhere than on glibc it does nothing.
     """
-    trim = _malloc_trim()
+    trim = _c_library("malloc_trim")
     if trim is not None:
         trim(0)
 
@@ -30,10 +30,9 @@ def keep_large_blocks() -> None:
     Fresh pages cost a quarter of the network's time in integers and a tenth of it in float32. `give_back` still frees
     them. Elsewhere than on glibc it does nothing.
     """
-    if sys.platform.startswith("linux"):
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+    mallopt = _c_library("mallopt")
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 @contextmanager
@@ -53,8 +52,9 @@ def no_collection() -> Iterator[None]:
 
 
 @cache
-def _malloc_trim() -> ctypes._NamedFuncPointer | None:
+def _c_library(name: str) -> ctypes._NamedFuncPointer | None:
+    """Find a function of Linux's C library; None elsewhere, and where it has none of this name."""
     if not sys.platform.startswith("linux"):
         return None
-    trim: ctypes._NamedFuncPointer | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    return trim
+    function: ctypes._NamedFuncPointer | None = getattr(ctypes.CDLL(None), name, None)
+    return function

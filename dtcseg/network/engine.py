@@ -43,7 +43,6 @@ class Engine:
     info : WeightsInfo
     device : str
         As `choose_device`.
-
     """
 
     def __init__(self, info: WeightsInfo, device: str = "auto") -> None:

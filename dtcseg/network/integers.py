@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from dtcseg.network.cpu import add_raised
+from dtcseg.network.cpu import PairShuffle, add_raised
 from dtcseg.network.model import PLANES, SCREEN_MAPS, SCREEN_STRIDE_PX
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ _PLANE_STEP, _PLANE_ZERO = 1 / 85, 42
 _SUM_FACTOR, _SUM_SHIFT, _SUM_ZERO = 43, 6, 85
 """Finer features and raised coarse ones add up, in steps of 64/43 of the finer ones', from -127 to 253 of these."""
 _INT16_ROOM = 1 << 14
+_MAPS_A_CENTRE = 4
+"""Maps of the head for each one of `SCREEN_MAPS`: two by two pixels."""
 _TOLERANCE = 0.2
 """Largest mean difference from float32, in logits, at which a machine's integers are believed."""
 
@@ -91,6 +93,7 @@ class IntegerScreen(nn.Module):
         self._up1, scale = _up(screen.up1, at_8um, at_4um)
         self._up0, scale = _up(screen.up0, scale, at_2um)
         self._head = _Convolution(screen.head, scale, relu=False, out=None)
+        self._spread = PairShuffle()
 
     def forward(self, planes: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of nuclei, and of everything more coarsely; see the class for shapes."""
@@ -99,7 +102,8 @@ class IntegerScreen(nn.Module):
         at_4um = self._down1_1(self._down1_0(at_2um))
         at_8um = self._down2_2(self._down2_1(self._down2_0(at_4um)))
         maps = self._head(self._up0(self._up1(at_8um, at_4um), at_2um))
-        return _nuclei(maps), _greatest(maps)
+        first = _MAPS_A_CENTRE * SCREEN_MAPS.index("nucleus")
+        return self._spread(maps[:, first : first + _MAPS_A_CENTRE])[:, 0], _greatest(maps)
 
 
 def integer_screen(screen: Screen) -> IntegerScreen | None:
@@ -204,18 +208,11 @@ class _Up(nn.Module):
         return cast("Tensor", self._mix(whole))
 
 
-def _nuclei(maps: Tensor) -> Tensor:
-    """Spread the head's maps (N, 12, h, w), channels last, to the logits of nuclei (N, 2 h, 2 w)."""
-    n, _, height, width = maps.shape
-    pairs = maps.permute(0, 2, 3, 1).contiguous().view(torch.float64)[..., :2]
-    return pairs.permute(0, 1, 3, 2).contiguous().view(torch.float32).view(n, 2 * height, 2 * width)
-
-
 def _greatest(maps: Tensor) -> Tensor:
     """Take the greatest logits (N, 3, h / 4, w / 4) of each map in each square of the head's maps (N, 12, h, w)."""
     coarse = functional.max_pool2d(maps, SCREEN_STRIDE_PX // 2)
-    n, channels, height, width = coarse.shape
-    return coarse.reshape(n, len(SCREEN_MAPS), channels // len(SCREEN_MAPS), height, width).amax(2)
+    n, _, height, width = coarse.shape
+    return coarse.reshape(n, len(SCREEN_MAPS), _MAPS_A_CENTRE, height, width).amax(2)
 
 
 def _block(block: Sequential, scale: _Scale) -> tuple[_Convolution, _Scale]:
