@@ -39,8 +39,8 @@ from dtcseg.results.folder import ResultsFolder
 from dtcseg.results.record import Weights, make_record
 
 STAGES = {
-    "_prepare": "overview, stains",
-    "screen_slide": "first look (whole slide)",
+    "prepare": "overview, stains",
+    "_look_at_all": "first look (whole slide)",
     "look_at": "second look (candidates)",
     "candidate_crops": "pictures",
 }

@@ -1,4 +1,7 @@
-"""Slides scored on a Dask cluster, one task a slide.
+"""Slides scored on a Dask cluster: a small slide is one task, a large one several (`dtcseg.parts`).
+
+All workers have a share in each large slide, so that one slide alone is done soon, and none is left waiting for the
+last slide of a batch. Slides keep their order: whatever belongs to an earlier one goes first.
 
 Dask starts a task again when its worker is lost. What Dask does not do is done here: a slide that crashes its reader
 or hangs does not reach the worker (it has a process of its own, as everywhere); and when the scheduler goes away, this
@@ -16,11 +19,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from dtcseg.config import PREPARED_SHARE, SCREENED_SHARE
 from dtcseg.errors import UsageError
-from dtcseg.isolation import Order, Outcome, ScoringProcess
+from dtcseg.isolation import Handed, Order, Outcome, ScoringProcess, Step
 from dtcseg.results.text import one_line
 from dtcseg.workers import Event, Moved, Started
 
@@ -36,11 +40,35 @@ _TELL_EVERY_S = 2.0
 
 @dataclass(frozen=True)
 class _Ended:
-    """A task that ended, or was lost together with its scheduler; of the client of that number."""
+    """A first or last task of a slide that ended, or was lost with its scheduler; of the client of that number."""
 
     client: int
     future: Any
     job: SlideJob
+
+
+@dataclass
+class _InWork:
+    """A slide that was given to Dask.
+
+    Attributes
+    ----------
+    job : SlideJob
+    place : int
+        How many were given before it.
+    futures : list of distributed.Future
+        Its tasks; Dask keeps what a task found for as long as somebody holds its future.
+    seconds : float
+        What its first step took.
+    shares : list of float
+        How far each part is, 0..1.
+    """
+
+    job: SlideJob
+    place: int
+    futures: list[Any] = field(default_factory=list)
+    seconds: float = 0.0
+    shares: list[float] = field(default_factory=list)
 
 
 class ClusterPool:
@@ -64,8 +92,8 @@ class ClusterPool:
         self._say = say
         self._address = str(order.config.scheduler)
         self._events: queue.SimpleQueue[Event | _Ended] = queue.SimpleQueue()
-        self._in_work: dict[str, SlideJob] = {}
-        self._futures: dict[str, Any] = {}
+        self._in_work: dict[str, _InWork] = {}
+        self._given = 0
         self._distributed = _import_dask()
         self._number = 0
         self._run = secrets.token_hex(8)
@@ -78,8 +106,9 @@ class ClusterPool:
 
     def give(self, job: SlideJob) -> None:
         """Take a slide to score; see `dtcseg.workers.Pool`."""
-        self._in_work[job.name] = job
-        self._submit(job)
+        self._in_work[job.name] = work = _InWork(job, self._given)
+        self._given += 1
+        self._begin(work)
 
     def hear(self, timeout_s: float) -> Event | None:
         """Wait for the next event; see `dtcseg.workers.Pool`."""
@@ -89,23 +118,27 @@ class ClusterPool:
             return None
         if not isinstance(event, _Ended):
             return event
-        if event.client != self._number or event.job.name not in self._in_work:
+        work = self._in_work.get(event.job.name)
+        if event.client != self._number or work is None:
             return None
         outcome = self._outcome(event.future, event.job)
         if outcome is None:
             if event.future is not None and event.future.status == "finished" and self._client.status == "running":
-                self._submit(event.job)  # only the worker that held the result is gone
+                self._begin(work)  # only the worker that held the result is gone
             else:
                 self._start_over()
             return None
-        del self._in_work[event.job.name], self._futures[event.job.name]
+        if outcome.handed is not None:
+            self._go_on(work, outcome.handed, outcome.seconds)
+            return None
+        del self._in_work[event.job.name]
         return outcome
 
     def close(self) -> None:
         """Cancel what has not ended, and end the processes on the workers; see `dtcseg.workers.Pool`."""
         self._number += 1
         with suppress(Exception):  # the scheduler may be gone
-            self._client.cancel(list(self._futures.values()), force=True)
+            self._client.cancel([one for work in self._in_work.values() for one in work.futures], force=True)
             self._client.run(_forget, self._run, wait=False)
         self._let_go()
 
@@ -119,21 +152,50 @@ class ClusterPool:
     def _told(self, event: tuple[float, dict[str, Any]]) -> None:
         """Take what a worker says about a slide; called in Dask's own thread."""
         message = event[1]
-        if "share" in message:
-            self._events.put(Moved(str(message["slide"]), float(message["share"])))
-        else:
-            self._events.put(Started(str(message["slide"]), str(message["worker"])))
+        name = str(message["slide"])
+        if "share" not in message:
+            self._events.put(Started(name, str(message["worker"])))
+            return
+        share, work = float(message["share"]), self._in_work.get(name)
+        if "part" in message:
+            if work is None or not work.shares:  # told late: the slide is done, or begun again
+                return
+            work.shares[int(message["part"])] = share
+            share = PREPARED_SHARE + (SCREENED_SHARE - PREPARED_SHARE) * sum(work.shares) / len(work.shares)
+        self._events.put(Moved(name, share))
 
-    def _submit(self, job: SlideJob) -> None:
-        number = self._number
-        key = f"dtcseg-{one_line(job.name)}-{secrets.token_hex(8)}"
+    def _begin(self, work: _InWork) -> None:
+        """Give a slide to Dask, from the start."""
+        work.futures.clear()
+        work.shares = []
+        self._follow(work, _score, None if self._order.scorer else Step("begin"))
+
+    def _go_on(self, work: _InWork, begun: Handed, seconds: float) -> None:
+        """Give the parts of a slide that was begun, and what puts them together."""
+        work.seconds, work.shares = seconds, [0.0] * begun.parts
+        looks = [Step("look", part, (begun.content,)) for part in range(begun.parts)]
         try:
-            future = self._client.submit(_score, job, self._order, self._run, key=key, pure=False)
+            parts = [self._submit(work, _score, look) for look in looks]
+        except Exception:  # as in `_follow`
+            self._events.put(_Ended(self._number, None, work.job))
+            return
+        self._follow(work, _finish, begun, parts)
+
+    def _follow(self, work: _InWork, task: Callable[..., Outcome], *arguments: object) -> None:
+        """Submit the task that settles how it goes on with a slide."""
+        number, job = self._number, work.job
+        try:
+            future = self._submit(work, task, *arguments)
         except Exception:  # the client closes itself when its scheduler is gone
             self._events.put(_Ended(number, None, job))
             return
-        self._futures[job.name] = future
         future.add_done_callback(lambda future: self._events.put(_Ended(number, future, job)))
+
+    def _submit(self, work: _InWork, task: Callable[..., Outcome], *arguments: object) -> Any:
+        key = f"dtcseg-{one_line(work.job.name)}-{secrets.token_hex(8)}"
+        options = {"key": key, "pure": False, "priority": -work.place}
+        work.futures.append(self._client.submit(task, work.job, self._order, self._run, *arguments, **options))
+        return work.futures[-1]
 
     def _outcome(self, future: Any, job: SlideJob) -> Outcome | None:
         """Fetch how a slide ended; None where it was lost on the way."""
@@ -150,7 +212,7 @@ class ClusterPool:
             if future.status == "error":
                 return Outcome(job, None, one_line(f"the cluster did not finish it ({kind}: {error})"), 0.0, "later")
             return None
-        return outcome
+        return replace(outcome, seconds=outcome.seconds + self._in_work[job.name].seconds)
 
     def _start_over(self) -> None:
         """Wait for the scheduler, and give it again what it had.
@@ -176,11 +238,12 @@ class ClusterPool:
                     ) from error
                 time.sleep(1)
         self._say(f"the Dask scheduler is back; {len(self._in_work)} slides are given to it again")
-        for job in list(self._in_work.values()):
-            self._submit(job)
+        for work in list(self._in_work.values()):
+            self._begin(work)
 
     def _let_go(self) -> None:
-        self._futures.clear()
+        for work in self._in_work.values():
+            work.futures.clear()
         with suppress(Exception):  # whatever a client says that lost its scheduler
             self._client.close(timeout=2)
 
@@ -208,26 +271,39 @@ _benches: dict[str, _Bench] = {}
 _sharing = threading.Lock()
 
 
-def _score(job: SlideJob, order: Order, run: str) -> Outcome:
-    """Score a slide in a process beside the Dask worker that calls this: the task."""
+def _score(job: SlideJob, order: Order, run: str, step: Step | None) -> Outcome:
+    """Score a slide, or take one step, in a process beside the Dask worker that calls this: a task."""
     worker = importlib.import_module("distributed").get_worker()
-    worker.log_event(run, {"slide": job.name, "worker": str(worker.name)})
+    if step is None or step.kind == "begin":
+        worker.log_event(run, {"slide": job.name, "worker": str(worker.name)})
+    place = {"slide": job.name, **({"part": step.part} if step is not None and step.kind == "look" else {})}
     spoke = time.monotonic()
 
     def on_progress(share: float) -> None:
         nonlocal spoke
         if time.monotonic() - spoke >= _TELL_EVERY_S:
             spoke = time.monotonic()
-            worker.log_event(run, {"slide": job.name, "share": share})
+            worker.log_event(run, {**place, "share": share})
 
     with _sharing:
         bench = _benches.setdefault(run, _Bench())
         process = bench.spare.pop() if bench.spare else _new_process(worker, order, bench)
     try:
-        return process.score(job, on_progress)
+        return process.score(job, on_progress, step)
     finally:
         with _sharing:
             bench.spare.append(process)
+        if "part" in place:
+            worker.log_event(run, {**place, "share": 1.0})
+
+
+def _finish(job: SlideJob, order: Order, run: str, begun: Handed, parts: list[Outcome]) -> Outcome:
+    """Put the parts of a slide together, the last task; or tell why a part could not be looked at."""
+    handed = [part.handed for part in parts if part.handed is not None]
+    if len(handed) < len(parts):
+        return next(part for part in parts if part.handed is None)
+    outcome = _score(job, order, run, Step("finish", 0, (begun.content, *(one.content for one in handed))))
+    return replace(outcome, seconds=outcome.seconds + sum(part.seconds for part in parts))
 
 
 def _new_process(worker: Any, order: Order, bench: _Bench) -> ScoringProcess:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from dtcseg.cells import Role, Stain
 
+PREPARED_SHARE, SCREENED_SHARE = 0.05, 0.85
+"""How much of a slide is done when it was looked at small, and after the first look."""
+
 
 @dataclass(frozen=True)
 class SlideJob:

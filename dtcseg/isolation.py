@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import connection
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -33,6 +34,7 @@ OnProgress = Callable[[float], None]
 Scorer = Callable[[SlideJob, ScoreConfig, OnProgress], SlideScore]
 Again = Literal["", "later", "alone"]
 
+_Scorer = Callable[[SlideJob, ScoreConfig, OnProgress], "SlideScore | Handed"]
 _TERMINATE_S = 3.0
 _PROGRESS_EVERY_S = 0.25
 _START_S = 300.0
@@ -66,19 +68,55 @@ class Order:
 
 
 @dataclass(frozen=True)
+class Step:
+    """One step of scoring a slide in parts (`dtcseg.parts`).
+
+    Attributes
+    ----------
+    kind : {"begin", "look", "finish"}
+    part : int
+        To look at, from 0.
+    handed : tuple of bytes
+        `Handed.content` of the steps that this one needs: the first one's, and to finish, those of all parts.
+    """
+
+    kind: Literal["begin", "look", "finish"]
+    part: int = 0
+    handed: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
+class Handed:
+    """What a step hands on.
+
+    Attributes
+    ----------
+    content : bytes
+        Packed, so that only processes that score have to load what it takes to read it.
+    parts : int
+        Of the first step: into how many parts the slide is cut.
+    """
+
+    content: bytes
+    parts: int = 0
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """How one slide ended: with a score, or with a reason why not.
+    """How one slide ended, or one step of it: with a score, with what is handed on, or with a reason why not.
 
     Attributes
     ----------
     job : SlideJob
     score : SlideScore or None
     reason : str
-        One line; empty with a score.
+        One line; empty with a score, or with what is handed on.
     seconds : float
     again : {"", "later", "alone"}
         Whether another try may end otherwise: once files are back or a network is well again ("later"), or when
         nothing else takes memory beside it ("alone").
+    handed : Handed or None
+        After any but the last step of a slide in parts.
     """
 
     job: SlideJob
@@ -86,6 +124,7 @@ class Outcome:
     reason: str
     seconds: float
     again: Again = ""
+    handed: Handed | None = None
 
 
 class ScoringProcess:
@@ -108,14 +147,16 @@ class ScoringProcess:
         self._pipe: Connection | None = None
         self._stopped = False
 
-    def score(self, job: SlideJob, on_progress: OnProgress = lambda share: None) -> Outcome:
-        """Score a slide and wait for the end, whatever it is.
+    def score(self, job: SlideJob, on_progress: OnProgress = lambda share: None, step: Step | None = None) -> Outcome:
+        """Score a slide, or take one step of it, and wait for the end, whatever it is.
 
         Parameters
         ----------
         job : SlideJob
         on_progress : callable
             Told the share done, 0..1.
+        step : Step or None
+            None: the whole slide.
 
         Raises
         ------
@@ -126,7 +167,7 @@ class ScoringProcess:
         pipe = self._ready()
         limit_s = self.order.config.limit_s
         try:
-            pipe.send(job)
+            pipe.send((job, step))
             wait_s = max(limit_s, _START_S)
             while pipe.poll(wait_s):
                 kind, value = pipe.recv()
@@ -199,8 +240,8 @@ class ScoringProcess:
         return f"the process that scored it ended by itself (exit status {code})", "alone"
 
 
-def score_one(job: SlideJob, config: ScoreConfig, scorer: Scorer | None, on_progress: OnProgress) -> Outcome:
-    """Score one slide here; whatever is wrong with it becomes the reason.
+def score_one(job: SlideJob, config: ScoreConfig, scorer: _Scorer, on_progress: OnProgress) -> Outcome:
+    """Score one slide here, or take one step of it; whatever is wrong with it becomes the reason.
 
     Raises
     ------
@@ -208,12 +249,16 @@ def score_one(job: SlideJob, config: ScoreConfig, scorer: Scorer | None, on_prog
         The settings cannot be used for any slide.
     """
     start = time.monotonic()
-    score, reason = None, ""
+    score, handed, reason = None, None, ""
     again: Again = ""
     try:
-        score = (scorer or _real_scorer())(job, config, on_progress)
-        if score.excluded_mm2.get("unreadable", 0) > 0:  # perhaps only now: a share may have been away for a moment
-            again, reason = "later", "parts of it could not be read"
+        found = scorer(job, config, on_progress)
+        if isinstance(found, Handed):
+            handed = found
+        else:
+            score = found
+            if score.excluded_mm2.get("unreadable", 0) > 0:  # perhaps only now: a share may have been away for a moment
+                again, reason = "later", "parts of it could not be read"
     except UsageError:
         raise
     except MemoryError:
@@ -221,7 +266,7 @@ def score_one(job: SlideJob, config: ScoreConfig, scorer: Scorer | None, on_prog
     except Exception as error:  # a fault of the program in one slide must not take the others with it
         reason = _reason(error)
         again = "later" if _is_of_the_system(error) else ""
-    return Outcome(job, score, one_line(reason), time.monotonic() - start, again)
+    return Outcome(job, score, one_line(reason), time.monotonic() - start, again, handed)
 
 
 def _reason(error: Exception) -> str:
@@ -243,11 +288,15 @@ def _is_of_the_system(error: BaseException | None) -> bool:
     return False
 
 
-def _real_scorer() -> Scorer:
-    from dtcseg.score import score_slide
+def _real_scorer(step: Step | None) -> _Scorer:
+    if step is None:
+        from dtcseg.score import score_slide
 
-    scorer: Scorer = score_slide
-    return scorer
+        scorer: Scorer = score_slide
+        return scorer
+    from dtcseg.parts import take_step
+
+    return partial(take_step, step=step)
 
 
 def _duration(seconds: float) -> str:
@@ -297,11 +346,11 @@ def _work(pipe: Connection, order: Order, threads: int, place: int) -> None:
     config: ScoreConfig | None = None
     try:
         while pipe.poll(_IDLE_S):
-            job = pipe.recv()
+            job, step = pipe.recv()
             try:
                 config = config or _prepared(order, threads, place)
                 pipe.send(("progress", 0.0))  # from here on the limit counts
-                pipe.send(("outcome", score_one(job, config, order.scorer, on_progress)))
+                pipe.send(("outcome", score_one(job, config, order.scorer or _real_scorer(step), on_progress)))
             except UsageError as error:
                 pipe.send(("usage", str(error)))
     except (EOFError, OSError):

@@ -1,8 +1,8 @@
 """The first look at 1 µm/px: finds nuclei and candidates, measures quality.
 
-`screen_slide` looks at the whole slide, tile by tile. Where the network need not see all of it, it does the cheap half
-without (quality, and where there is cytokeratin), and `search_windows` the dear one, only where it is asked to. What is
-found at a place is the same either way, bit for bit.
+`screen_tiles` looks at tiles, and `gather` lays together what they show. Where the network need not see all of a
+slide, they do the cheap half without (quality, and where there is cytokeratin), and `search_windows` the dear one, only
+where it is asked to. What is found at a place is the same either way, bit for bit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dtcseg.windows import CELL_PX, cost_px, plan_windows
 from dtcseg.working import WorkingGrid, read_working
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from dtcseg.network.engine import Engine
     from dtcseg.slide import Slide
@@ -87,7 +87,9 @@ class Screening:
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
+    """What one tile shows; `gather` lays them together."""
+
     tile: Tile
     nuclei: FloatArray
     candidates: FloatArray
@@ -139,17 +141,28 @@ class Road:
     shift_px: tuple[int, int] = (0, 0)
 
 
-def screen_slide(
+def tiles_of(grid: WorkingGrid, road: Road) -> Iterator[Tile]:
+    """Cut a slide into the tiles of the first look."""
+    return plan_tiles(
+        grid.width_px,
+        grid.height_px,
+        tile=road.tile_px,
+        halo=SCREEN_REACH_PX,
+        align=SCREEN_STRIDE_PX,
+        shift=road.shift_px,
+    )
+
+
+def screen_tiles(
     slide: Slide,
     grid: WorkingGrid,
     profile: Profile,
     engine: Engine | None,
     road: Road,
-    *,
-    worth: Callable[[Tile], bool],
+    tiles: Sequence[Tile],
     on_progress: Callable[[float], None],
-) -> Screening:
-    """Look at the whole slide once.
+) -> Iterator[Found]:
+    """Look at tiles once; what is found comes in their order.
 
     Parameters
     ----------
@@ -160,34 +173,27 @@ def screen_slide(
     engine : Engine or None
         None: only measure; no nuclei and no candidates are found.
     road : Road
-    worth : callable
-        Whether a tile holds anything but glass; the others are skipped.
+    tiles : sequence of Tile
+        Some of `tiles_of`.
     on_progress : callable
         Told the share of tiles done, 0..1.
     """
-    tiles = [
-        tile
-        for tile in plan_tiles(
-            grid.width_px,
-            grid.height_px,
-            tile=road.tile_px,
-            halo=SCREEN_REACH_PX,
-            align=SCREEN_STRIDE_PX,
-            shift=road.shift_px,
-        )
-        if worth(tile)
-    ]
+    view = _View(grid, profile, slide.kind, block_grid(grid))
+
+    def work(handle: Slide, group: Sequence[Tile]) -> list[Found]:
+        return _screen_group(handle, view, engine, group)
+
+    yield from _each(slide, work, tiles, road, on_progress)
+
+
+def gather(grid: WorkingGrid, parts: Iterable[Found]) -> Screening:
+    """Lay together what all tiles of a slide showed; their order does not matter."""
     blocks = block_grid(grid)
     stats = BlockStats.empty(blocks.rows, blocks.cols)
     unreadable = np.zeros((blocks.rows, blocks.cols), bool)
     stained = np.zeros((-(-grid.height_px // CELL_PX), -(-grid.width_px // CELL_PX)), bool)
-    view = _View(grid, profile, slide.kind, blocks)
-
-    def work(handle: Slide, group: Sequence[Tile]) -> list[_Found]:
-        return _screen_group(handle, view, engine, group)
-
     nuclei, candidates = [], []
-    for found in _each(slide, work, tiles, road, on_progress):
+    for found in parts:
         nuclei.append(found.nuclei)
         candidates.append(found.candidates)
         stats.put(*found.first_block, found.stats)
@@ -213,7 +219,7 @@ def search_windows(
     Parameters
     ----------
     slide, grid, profile, engine, road
-        As `screen_slide`.
+        As `screen_tiles`.
     asked : (rows, cols) bool
         Cells of `CELL_PX` working pixels to be looked at.
     on_progress : callable
@@ -303,12 +309,12 @@ class _View:
     blocks: BlockGrid
 
 
-def _screen_group(slide: Slide, view: _View, engine: Engine | None, tiles: Sequence[Tile]) -> list[_Found]:
+def _screen_group(slide: Slide, view: _View, engine: Engine | None, tiles: Sequence[Tile]) -> list[Found]:
     """Read, measure and search a few tiles."""
     results = []
     for tile, planes, unreadable, nuclei, candidates, stained in _looked_at(slide, view, engine, tiles):
         first, stats = _tile_blocks(slide, view, tile, planes)
-        results.append(_Found(tile, nuclei, candidates, first, stats, unreadable, stained))
+        results.append(Found(tile, nuclei, candidates, first, stats, unreadable, stained))
     return results
 
 

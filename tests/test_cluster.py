@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -220,6 +221,40 @@ def test_the_real_networks_give_the_tables_of_a_local_run(tmp_path, dask):
     here = content(tmp_path / "here")
     assert sum(name.endswith("cells.csv") for name in here) == 1
     assert content(tmp_path / "cluster") == here
+
+
+def test_workers_share_a_slide_and_one_of_them_is_lost(tmp_path, dask, monkeypatch):
+    """In parts, of which a worker that is killed takes some with it: byte for byte what a local run gives."""
+    dask.start_worker("w2")
+    found = find_slides([Path(TESTS).parent / "data_samples" / "P05_baseline_if.ome.tif"])
+    config = ScoreConfig(out=tmp_path / "here", device="cpu", tile_px=256)
+    assert score_jobs(*found, config).status == 0
+    cut, shares = [], []
+    go_on = cluster.ClusterPool._go_on
+    monkeypatch.setattr(
+        cluster.ClusterPool, "_go_on", lambda pool, *what: (cut.append(what[1].parts), go_on(pool, *what))
+    )
+
+    class Watch:
+        stopped = False
+
+        def moved(self, name, share):
+            shares.append(share)
+
+    def kill_one():
+        wait_for(lambda: cut)
+        time.sleep(1.0)
+        nanny = psutil.Process(dask.processes[1].pid)
+        for process in nanny.children(recursive=True):  # the nanny starts another worker
+            process.kill()
+
+    threading.Thread(target=kill_one, daemon=True).start()
+    out = tmp_path / "cluster"
+    assert score_jobs(*found, replace(config, out=out, scheduler=dask.address), listener=Watch()).status == 0
+    assert cut[0] >= 3
+    assert 0.8 < max(shares) < 1  # all parts were done
+    assert content(out) == content(tmp_path / "here")
+    assert len(log(out, "slide_done")) == 1
 
 
 def test_slides_wait_for_workers(tmp_path, slides, marks):
