@@ -2,12 +2,12 @@
 
     python benchmarks/asking.py WORK [--seeds 1 2 3 4 5] [--processes 2]
 
-A laboratory that the weights do not know (`learning_lab.py`) is scored: six slides to read, six to judge on. A reader
-who knows the truth answers for 50 cells that were asked for and, on the other hand, for 100 taken at random. A look
-for this laboratory is fitted to both as `dtcseg train` does it, with simulated fields like the slides that the cells
-are on; gate and operating point are left out, since they are the same for both. Then it looks at the candidates of
-the slides to judge on. What is in WORK is not made again, and `learning.py WORK` makes the same slides there. One line
-of JSON for each fit goes to WORK/asking.jsonl.
+A laboratory that the weights do not know (`learning_lab.py`) is scored: six slides to read; six, and ten ordinary ones,
+to judge on. A reader who knows the truth answers for 50 cells that were asked for and, on the other hand, for 100 taken
+at random. A look for this laboratory is fitted to both as `dtcseg train` does it, with simulated fields like the slides
+that the cells are on; gate and operating point are left out, since they are the same for both. Then it looks at the
+candidates of the slides to judge on. What is in WORK is not made again, and `learning.py WORK` makes the same slides
+there. One line of JSON for each fit goes to WORK/asking.jsonl.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from dtcseg_training.learn.training_set import SlideCrops, write_set
 from dtcseg_training.learn.tune import masks_of, plan_for, tune
 from dtcseg_training.simulate import read_truth
 from dtcseg_training.simulate.study import PER_MILLION
-from learning_lab import make_slides
+from learning_lab import ORDINARY, make_slides
 
 from dtcseg.batch import score_jobs
 from dtcseg.config import ScoreConfig
@@ -46,17 +46,17 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from dtcseg.network.model import Look
-    from dtcseg.review.slides import Item
+    from dtcseg.review.slides import Item, ReviewSlide
 
 ASKED, AT_RANDOM = 50, 100
-RATES = (5.0, 20.0, 100.0, 300.0)
+RATES = (5.0, 20.0, 100.0)
 """False candidates per 10^6 cells of an ordinary slide, at which recall is read."""
 _BESIDE_UM = 20.0
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """The candidates of six slides, with truth.
+    """The candidates of some slides, with truth.
 
     Attributes
     ----------
@@ -81,8 +81,11 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     work: Path = options.work
-    read = _candidates(work, "lab_train", 0, options.processes)
-    judged = _candidates(work, "lab_test", 6, options.processes)
+    make_slides(work / "lab_train", "lab", 6, processes=options.processes)
+    make_slides(work / "lab_test", "lab", 6, first=6, processes=options.processes)
+    make_slides(work / "lab_ordinary", "lab", ORDINARY, first=100, ordinary=True, processes=options.processes)
+    read = _candidates(work, "lab_train")
+    judged = _candidates(work, "lab_test", "lab_ordinary")
     info = resolve()
     _, start = load(info)
     torch.set_num_threads(options.processes)
@@ -198,22 +201,19 @@ def _scores(look: Look, slide: SlideCrops) -> npt.NDArray[np.float64]:
     return np.concatenate(found).astype(np.float64) if found else np.zeros(0)
 
 
-def _candidates(work: Path, name: str, first: int, processes: int) -> Candidates:
-    """Score six slides of the laboratory, and tell the truth of every candidate."""
-    make_slides(work / name, "lab", 6, first=first, processes=processes)
-    out = work / f"asking_{name}"
-    if not (out / "report.html").exists():
-        score_jobs(*find_slides([work / name], stain=None, mpp_um=None), ScoreConfig(out=out, model=""))
-    opened = open_results(out)
+def _candidates(work: Path, *folders: str) -> Candidates:
+    """Score slides of the laboratory, and tell the truth of every candidate."""
+    slides: list[tuple[Path, ReviewSlide]] = []
+    for name in folders:
+        out = work / f"asking_{name}"
+        if not (out / "report.html").exists():
+            score_jobs(*find_slides([work / name], stain=None, mpp_um=None), ScoreConfig(out=out, model=""))
+        slides += [(work / name / slide.record.file, slide) for slide in open_results(out).slides.values()]
     items, taught, weights = [], [], {}
-    kinds: Counter[str] = Counter()
-    cells = 0
-    for slide in opened.slides.values():
-        truth = read_truth(work / name / slide.record.file)
-        kinds.update(cell.kind for cell in truth.cells)
-        cells += len(truth.nuclei_px)
-    for slide in opened.slides.values():
-        truth = read_truth(work / name / slide.record.file)
+    truths = [read_truth(file) for file, _ in slides]
+    kinds = Counter(cell.kind for truth in truths for cell in truth.cells)
+    cells = sum(len(truth.nuclei_px) for truth in truths)
+    for (file, slide), truth in zip(slides, truths, strict=True):
         known = []
         for item in slide.items:
             call, kind, beside = _truth_at(item.cell.x_px, item.cell.y_px, truth, slide.record.mpp_um)
@@ -222,8 +222,7 @@ def _candidates(work: Path, name: str, first: int, processes: int) -> Candidates
             ring = item.cell.outline_px
             known.append(TaughtCell(item.id, item.cell.x_px, item.cell.y_px, call, ring, False, None, "truth"))
         items += slide.items
-        files = (work / name / slide.record.file,)
-        taught.append(TaughtSlide(slide.name, out, slide.record, files, tuple(known), ()))
+        taught.append(TaughtSlide(slide.name, slide.folder.parent, slide.record, (file,), tuple(known), ()))
     data, problems = write_set(taught, frozenset(), [], work / "asking_sets")
     if problems:
         raise RuntimeError("; ".join(problems))

@@ -20,13 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from learning_lab import Lie, make_slides, read_slides, recall_at
+from learning_lab import ORDINARY, Lie, make_slides, read_slides, recall_at
 
 from dtcseg.network.model import LOOK_CLASSES
 
 _AT = (5.0, 20.0, 100.0)
 """False candidates per 10^6 cells at which recall is read (`learning_lab.recall_at`)."""
-_ORDINARY = 10
 
 
 def _flipped(word: str, rng: np.random.Generator) -> str:
@@ -99,7 +98,7 @@ def main() -> None:
     make_slides(work / "home", "home", 6, processes=options.processes)
     for kind in ("lab", "home"):
         place = work / f"{kind}_ordinary"
-        make_slides(place, kind, _ORDINARY, first=100, ordinary=True, processes=options.processes)
+        make_slides(place, kind, ORDINARY, first=100, ordinary=True, processes=options.processes)
     _score(work / "lab_train", work / "results", options.model)
     for name, count, first, ordinary in ((_CONTROLS, 2, 200, True), (_MISLABELLED, 1, 300, False)):
         if any(CASES[case].controls == name for case in options.only):

@@ -45,6 +45,8 @@ PER_MM2 = {
 CELLS = 3000
 ORDINARY_CELLS = 20_000
 """Of an ordinary slide, which holds of each kind as many as is common and no tumour cell."""
+ORDINARY = 10
+"""Ordinary slides of each laboratory to judge on, numbered from 100."""
 _DENSITY_PER_MM2 = 2200.0
 _LAB_SEED, _HOME_SEED = 10_900_000, 9_200_000
 """How verdicts are learned was settled on other laboratories (9,100,000 to 10,500,000): this one tells."""
