@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,6 +43,7 @@ from dtcseg.review.slides import open_results
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    from dtcseg_training.learn.simulated import FieldCrops, Kind
 
     from dtcseg.network.model import Look
     from dtcseg.review.slides import Item, ReviewSlide
@@ -86,19 +86,15 @@ def main() -> None:
     make_slides(work / "lab_ordinary", "lab", ORDINARY, first=100, ordinary=True, processes=options.processes)
     read = _candidates(work, "lab_train")
     judged = _candidates(work, "lab_test", "lab_ordinary")
-    info = resolve()
-    _, start = load(info)
     torch.set_num_threads(options.processes)
-    _write(work, {"cells": "none", **_judge(start, judged)})
-    chosen = [item.id for item in ask_items(read.items, set(), ASKED)]
+    _write(work, {"cells": "none", **_judge(load(resolve())[1], judged)})
+    asked = _taught(work, {item.id for item in ask_items(read.items, set(), ASKED)}, read, options.processes)
     for seed in options.seeds:
+        _write(work, _fit(work, f"{ASKED} asked", asked, seed, judged))
         rng = np.random.default_rng(seed)
-        ids = [item.id for item in read.items]
-        for name, cells in (
-            (f"{ASKED} asked", chosen),
-            (f"{AT_RANDOM} at random", [ids[k] for k in rng.permutation(len(ids))[:AT_RANDOM]]),
-        ):
-            _write(work, _fit(work, name, set(cells), seed, options.processes, read, judged))
+        drawn = {read.items[k].id for k in rng.permutation(len(read.items))[:AT_RANDOM]}
+        at_random = _taught(work, drawn, read, options.processes)
+        _write(work, _fit(work, f"{AT_RANDOM} at random", at_random, seed, judged))
 
 
 def _write(work: Path, line: dict[str, object]) -> None:
@@ -108,20 +104,17 @@ def _write(work: Path, line: dict[str, object]) -> None:
     print(text, flush=True)
 
 
-def _fit(
-    work: Path,
-    name: str,
-    cells: set[str],
-    seed: int,
-    processes: int,
-    read: Candidates,
-    judged: Candidates,
-) -> dict[str, object]:
-    began = os.times()
+@dataclass(frozen=True)
+class Taught:
+    """What is learned from: cells on their slides, and simulated fields like these slides."""
+
+    slides: list[SlideCrops]
+    fields: dict[str, list[FieldCrops]]
+
+
+def _taught(work: Path, cells: set[str], read: Candidates, processes: int) -> Taught:
     info = resolve()
     _, start = load(info)
-    keep = work / "asking" / f"{name.replace(' ', '_')}_{seed}.state"
-    keep.parent.mkdir(exist_ok=True)
     slides = [part for slide in read.slides if len((part := _only(slide, cells)).calls)]
     masks = [masks_of(start, slide.crops, slide.spreads)[:, 0] for slide in slides]
     known = set_simulator(
@@ -130,33 +123,33 @@ def _fit(
     if known is None:
         raise RuntimeError("nobody asked to stop")
     fields = {}
-    for kind, count in (("alike", Sizes().alike), ("aside", 2)):
+    kinds: tuple[tuple[Kind, int], ...] = (("alike", Sizes().alike), ("aside", 2))
+    for kind, count in kinds:
         draw_fields(
             work / "learn", kind, count, info, known, processes=processes, on_field=lambda n: None, stop=lambda: False
         )
         fields[kind] = load_fields(work / "learn", kind, count, info, known)
+    return Taught(slides, fields)
+
+
+def _fit(work: Path, name: str, taught: Taught, seed: int, judged: Candidates) -> dict[str, object]:
+    keep = work / "asking" / f"{name.replace(' ', '_')}_{seed}.state"
+    keep.parent.mkdir(exist_ok=True)
+    calls = Counter(LOOK_CLASSES[call] for slide in taught.slides for call in slide.calls.tolist())
     tuned = tune(
-        start,
-        slides,
-        fields["alike"],
-        fields["aside"],
-        plan_for(len(cells), 0, seed, "cpu"),
+        load(resolve())[1],
+        taught.slides,
+        taught.fields["alike"],
+        taught.fields["aside"],
+        plan_for(calls.total(), 0, seed, "cpu"),
         keep=keep,
         on_step=lambda done, curves: None,
         stop=lambda: False,
     )
     if tuned is None:
         raise RuntimeError("nobody asked to stop")
-    ended = os.times()
-    calls = Counter(LOOK_CLASSES[call] for slide in slides for call in slide.calls.tolist())
-    return {
-        "cells": name,
-        "seed": seed,
-        "calls": dict(sorted(calls.items())),
-        "slides": len(slides),
-        **_judge(tuned.look, judged),
-        "processor_s": round(sum(ended[:4]) - sum(began[:4]), 1),
-    }
+    told = {"cells": name, "seed": seed, "calls": dict(sorted(calls.items())), "slides": len(taught.slides)}
+    return {**told, **_judge(tuned.look, judged)}
 
 
 def _only(slide: SlideCrops, cells: set[str]) -> SlideCrops:
