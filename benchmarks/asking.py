@@ -25,6 +25,7 @@ from dtcseg_training.fields import LOOK_INNER
 from dtcseg_training.learn import Sizes
 from dtcseg_training.learn.alike import set_simulator, sitters
 from dtcseg_training.learn.judge import TUMOUR
+from dtcseg_training.learn.proposal import proposed, threshold_for
 from dtcseg_training.learn.simulated import draw_fields, load_fields
 from dtcseg_training.learn.taught import TaughtCell, TaughtSlide
 from dtcseg_training.learn.training_set import SlideCrops, write_set
@@ -129,7 +130,8 @@ def _taught(work: Path, cells: set[str], read: Candidates, processes: int) -> Ta
             work / "learn", kind, count, info, known, processes=processes, on_field=lambda n: None, stop=lambda: False
         )
         fields[kind] = load_fields(work / "learn", kind, count, info, known)
-    return Taught(slides, fields)
+    threshold = threshold_for(fields["alike"], info.card.candidate_threshold)
+    return Taught(slides, {kind: [proposed(field, threshold) for field in found] for kind, found in fields.items()})
 
 
 def _fit(work: Path, name: str, taught: Taught, seed: int, judged: Candidates) -> dict[str, object]:

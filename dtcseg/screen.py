@@ -156,7 +156,7 @@ def tiles_of(grid: WorkingGrid, road: Road) -> Iterator[Tile]:
 def screen_tiles(
     slide: Slide,
     grid: WorkingGrid,
-    profile: Profile,
+    profile: SlideProfile,
     engine: Engine | None,
     road: Road,
     tiles: Sequence[Tile],
@@ -169,7 +169,7 @@ def screen_tiles(
     slide : Slide
     grid : WorkingGrid
         Of about 1 µm/px.
-    profile : Profile
+    profile : SlideProfile
     engine : Engine or None
         None: only measure; no nuclei and no candidates are found.
     road : Road
@@ -207,7 +207,7 @@ def gather(grid: WorkingGrid, parts: Iterable[Found]) -> Screening:
 def search_windows(
     slide: Slide,
     grid: WorkingGrid,
-    profile: Profile,
+    profile: SlideProfile,
     engine: Engine,
     road: Road,
     *,
@@ -304,7 +304,7 @@ class _View:
     """How a slide is looked at: the same for every tile."""
 
     grid: WorkingGrid
-    profile: Profile
+    profile: SlideProfile
     kind: Kind
     blocks: BlockGrid
 
@@ -334,7 +334,8 @@ def _looked_at(slide: Slide, view: _View, engine: Engine | None, tiles: Sequence
                 yield tile, planes, unreadable, none, none, stained_cells(planes[1], tile)
             continue
         together = members[0][1][None] if len(members) == 1 else np.stack([planes for _, planes, _ in members])
-        found = find_centres(engine, [tile for tile, _, _ in members], together)
+        threshold = engine.candidate_threshold(view.profile.signature)
+        found = find_centres(engine, [tile for tile, _, _ in members], together, threshold)
         for (tile, planes, unreadable), centres in zip(members, found, strict=True):
             yield tile, planes, unreadable, centres.nuclei, centres.candidates, centres.stained
 

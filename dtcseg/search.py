@@ -59,7 +59,9 @@ class Centres:
     stained: BoolArray
 
 
-def find_centres(engine: Engine, tiles: Sequence[Tile], planes: FloatArray) -> Iterator[Centres]:
+def find_centres(
+    engine: Engine, tiles: Sequence[Tile], planes: FloatArray, candidate_threshold: float
+) -> Iterator[Centres]:
     """Find what lies in the cores of tiles.
 
     Parameters
@@ -68,6 +70,8 @@ def find_centres(engine: Engine, tiles: Sequence[Tile], planes: FloatArray) -> I
     tiles : sequence of Tile
     planes : (N, 3, H, W) float32
         Of each tile with its halo, filled up to the network's canvas (`on_canvas`).
+    candidate_threshold : float
+        Probability (`Engine.candidate_threshold`).
     """
     if engine.glances:
         nuclei, greatest = engine.glance(planes)
@@ -77,10 +81,10 @@ def find_centres(engine: Engine, tiles: Sequence[Tile], planes: FloatArray) -> I
     for i, tile in enumerate(tiles):
         cells = stained_cells(planes[i, 1], tile)
         if engine.glances:
-            asked = cells & _promising(engine, tile, greatest[i])
-            candidates = _candidates_in(engine, tile, planes[i], asked)
+            asked = cells & _promising(candidate_threshold, tile, greatest[i])
+            candidates = _candidates_in(engine, tile, planes[i], asked, candidate_threshold)
         else:
-            asked, candidates = cells, _candidates(engine, tile, maps[i])
+            asked, candidates = cells, _candidates(maps[i], tile, candidate_threshold)
         threshold = engine.info.card.nucleus_threshold
         counted = core_peaks(nucleus_logits(nuclei[i]), tile, threshold, NUCLEUS_APART_PX)
         # windows show more than what asks: what lies beside it would depend on how the slide is cut
@@ -92,18 +96,18 @@ def on_canvas(side_px: int) -> int:
     return -(-side_px // SCREEN_CANVAS_PX) * SCREEN_CANVAS_PX
 
 
-def _candidates(engine: Engine, tile: Tile, maps: torch.Tensor) -> FloatArray:
-    return core_peaks(candidate_logits(maps), tile, engine.info.card.candidate_threshold, CANDIDATE_APART_PX)
+def _candidates(maps: torch.Tensor, tile: Tile, threshold: float) -> FloatArray:
+    return core_peaks(candidate_logits(maps), tile, threshold, CANDIDATE_APART_PX)
 
 
-def _promising(engine: Engine, tile: Tile, greatest: torch.Tensor) -> BoolArray:
+def _promising(threshold: float, tile: Tile, greatest: torch.Tensor) -> BoolArray:
     """Cells of a tile's core in which a glance (`Engine.glance`) comes near to a candidate."""
     rows, columns, first = -(-tile.height // CELL_PX), -(-tile.width // CELL_PX), tile.halo // CELL_PX
-    near = candidate_logits(greatest) >= logit(engine.info.card.candidate_threshold) - _GLANCE_MARGIN
+    near = candidate_logits(greatest) >= logit(threshold) - _GLANCE_MARGIN
     return np.asarray(near[first : first + rows, first : first + columns].numpy())
 
 
-def _candidates_in(engine: Engine, tile: Tile, planes: FloatArray, asked: BoolArray) -> FloatArray:
+def _candidates_in(engine: Engine, tile: Tile, planes: FloatArray, asked: BoolArray, threshold: float) -> FloatArray:
     """Candidates in and near the cells of a tile's core that ask, as float32 sees them on the whole tile."""
     found = [np.zeros((0, 3), np.float32)]
     for window in plan_windows(asked, largest=max(tile.width, tile.height), halo=SCREEN_REACH_PX):
@@ -113,7 +117,7 @@ def _candidates_in(engine: Engine, tile: Tile, planes: FloatArray, asked: BoolAr
         part = planes[:, window.y : window.y + down, window.x : window.x + across]
         view[0, :, : part.shape[1], : part.shape[2]] = part
         place = Tile(tile.x + window.x, tile.y + window.y, width, height, window.halo)
-        found.append(_candidates(engine, place, engine.screen(view)[0]))
+        found.append(_candidates(engine.screen(view)[0], place, threshold))
     return np.concatenate(found)
 
 

@@ -88,11 +88,14 @@ def test_a_laboratory_s_look_is_asked_on_slides_stained_like_theirs(slide, refer
     scored = []
     for name, signature in (("own", own), ("elsewhere", elsewhere)):
         path = tmp_path / f"{name}.safetensors"
-        card = replace(resolve().card, name=name, laboratories=[Laboratory((signature,), 1.0).to_json()])
+        card = replace(resolve().card, name=name, laboratories=[Laboratory((signature,), 1.0, 0.01).to_json()])
         save(path, *load(resolve()), card, [look])
         scored.append(score_slide(job(slide[0]), ScoreConfig(out=tmp_path, model=str(path))))
     assert not any(c.call == "tumour" for c in scored[0].candidates)
-    assert scored[0].candidates
+    assert len(scored[0].candidates) > len(reference.candidates)  # its screen makes candidates of more
+    places = np.array([(c.x_px, c.y_px) for c in scored[0].candidates])
+    near = [np.hypot(*(places - (c.x_px, c.y_px)).T).min() < 8 for c in reference.candidates]
+    assert sum(near) > 0.9 * len(near)  # outlines of likely tumour cells are drawn from all sides, others are not
     assert_same(scored[1], reference)
     assert scored[0].mnc == reference.mnc
 

@@ -49,7 +49,7 @@ def cut(engine, planes, tile_px, shift=(0, 0)):
         view = np.zeros((1, 3, down, across), np.float32)
         part = around[:, tile.y : tile.y + down, tile.x : tile.x + across]
         view[0, :, : part.shape[1], : part.shape[2]] = part
-        found += find_centres(engine, [tile], view)
+        found += find_centres(engine, [tile], view, engine.candidate_threshold(()))
     both = [np.concatenate([getattr(one, name) for one in found]) for name in ("nuclei", "candidates")]
     return [points[np.lexsort((points[:, 0], points[:, 1]))] for points in both]
 

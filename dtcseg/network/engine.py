@@ -14,7 +14,7 @@ from dtcseg.memory import keep_large_blocks
 from dtcseg.network.cpu import can_fuse, fuse_passes
 from dtcseg.network.device import choose_device
 from dtcseg.network.integers import integer_screen
-from dtcseg.network.laboratory import laboratories_of, shares
+from dtcseg.network.laboratory import candidate_threshold, laboratories_of, shares
 from dtcseg.network.model import LOOK_CLASSES, LOOK_MASKS, LOOK_PX, PLANES, fuse
 from dtcseg.network.sides import look_from_all_sides, worth_all_sides
 from dtcseg.network.weights import WeightsInfo, load, load_looks
@@ -73,6 +73,10 @@ class Engine:
     def glances(self) -> bool:
         """Whether `glance` is to be had: on a CPU that counts in integers as in float32."""
         return self._integers is not None
+
+    def candidate_threshold(self, signature: Signature) -> float:
+        """Probability from which on the screen makes a candidate on a slide that is stained so (its profile's)."""
+        return candidate_threshold(self._laboratories, self.info.card.candidate_threshold, signature)
 
     @property
     def precision(self) -> str:

@@ -31,10 +31,13 @@ class Laboratory:
         The slides that were learned from.
     temperature : float
         The call logits of its look are divided by it, as `Card.temperature`.
+    candidate_threshold : float or None
+        From which probability on the screen makes a candidate on its slides; None: as on everybody's.
     """
 
     slides: tuple[Signature, ...]
     temperature: float
+    candidate_threshold: float | None = None
 
     def likeness(self, signature: Signature) -> float:
         """Tell how much a slide is stained like those that were learned from: 1 where it is the same, near 0 if not."""
@@ -79,12 +82,38 @@ def shares(laboratories: Sequence[Laboratory], signature: Signature) -> tuple[fl
     return (max(1.0 - sum(own), 0.0), *own)
 
 
+def candidate_threshold(laboratories: Sequence[Laboratory], common: float, signature: Signature) -> float:
+    """Tell from which probability on the screen makes a candidate on a slide.
+
+    Parameters
+    ----------
+    laboratories : sequence of Laboratory
+    common : float
+        On slides of nobody in particular (`Card.candidate_threshold`).
+    signature : Signature
+        Of the slide.
+
+    Returns
+    -------
+    float
+        Geometric mean of the thresholds, weighted by `shares`; exactly one of them where it stands alone.
+    """
+    thresholds = [common, *(laboratory.candidate_threshold or common for laboratory in laboratories)]
+    asked = [(share, t) for share, t in zip(shares(laboratories, signature), thresholds, strict=True) if share > 0]
+    if len({t for _, t in asked}) == 1:
+        return asked[0][1]
+    return math.exp(sum(share * math.log(t) for share, t in asked))
+
+
 def _laboratory(values: Any) -> Laboratory:
     slides = tuple(_signature(slide) for slide in values["slides"])
     temperature = float(values["temperature"])
+    threshold = values.get("candidate_threshold")
     if not (0 < temperature < _MOST and all(abs(number) <= _MOST for slide in slides for number in slide)):
         raise ValueError("a laboratory holds numbers that cannot be")
-    return Laboratory(slides, temperature)
+    if threshold is not None and not 0 < float(threshold) < 1:
+        raise ValueError("a laboratory's threshold of candidates is none")
+    return Laboratory(slides, temperature, None if threshold is None else float(threshold))
 
 
 def _signature(values: Iterable[Any]) -> Signature:

@@ -10,7 +10,7 @@ import torch
 
 from dtcseg.errors import UsageError
 from dtcseg.network.engine import Engine
-from dtcseg.network.laboratory import Laboratory, laboratories_of, shares
+from dtcseg.network.laboratory import Laboratory, candidate_threshold, laboratories_of, shares
 from dtcseg.network.model import LOOK_CLASSES, LOOK_PX
 from dtcseg.network.weights import load, load_looks, resolve, save
 from dtcseg.registry import check
@@ -49,6 +49,26 @@ def file(tmp_path_factory):
     card = replace(resolve().card, laboratories=laboratories)
     save(path, *load(resolve()), card, [sure_of("artefact"), sure_of("uninterpretable")])
     return path
+
+
+def test_a_laboratory_has_a_threshold_of_candidates_of_its_own():
+    common = 0.0466
+    ours = replace(OUR_LABORATORY, candidate_threshold=0.02)
+    for laboratories, slide, expected in (
+        ((), OURS, common),
+        ((ours, THEIR_LABORATORY), OURS, 0.02),
+        ((ours, THEIR_LABORATORY), THEIRS, common),
+        ((ours, THEIR_LABORATORY), (), common),
+        ((OUR_LABORATORY,), OURS, common),
+    ):
+        assert candidate_threshold(laboratories, common, slide) == expected  # exactly: elsewhere nothing changes
+    assert candidate_threshold([ours], common, WIDER) == pytest.approx(math.sqrt(0.02 * common))  # half theirs
+    assert laboratories_of([ours.to_json(), OUR_LABORATORY.to_json()]) == (ours, OUR_LABORATORY)
+    older = {name: value for name, value in ours.to_json().items() if name != "candidate_threshold"}
+    assert laboratories_of([older]) == (OUR_LABORATORY,)
+    for wrong in (0.0, 1.0, -1, float("nan")):
+        with pytest.raises(ValueError, match="threshold"):
+            laboratories_of([{**ours.to_json(), "candidate_threshold": wrong}])
 
 
 def test_likeness():

@@ -193,23 +193,24 @@ def test_a_single_crop_is_of_either_kind():
 
 def test_a_laboratory_s_look_is_replaced_and_others_stay(tmp_path):
     parent, look = resolve(), load(resolve())[1]
-    first = Challenger(tmp_path / "1.safetensors", parent, look, "first", [OURS]).written(temperature=2.0)
-    second = Challenger(tmp_path / "2.safetensors", first, look, "second", [THEIRS]).written()
+    first = Challenger(tmp_path / "1.safetensors", parent, look, "first", [OURS], 0.02).written(temperature=2.0)
+    second = Challenger(tmp_path / "2.safetensors", first, look, "second", [THEIRS], 0.03).written()
     known = laboratories_of(second.card.laboratories)
     assert [one.slides for one in known] == [(OURS,), (THEIRS,)]
     assert [one.temperature for one in known] == [2.0, parent.card.temperature]
     nearby = (*VECTORS, 0.11)
     assert laboratory_before(second, [nearby]) == 0
     assert laboratory_before(parent, [nearby]) is None
-    third = Challenger(tmp_path / "3.safetensors", second, look, "third", [nearby]).written()
+    third = Challenger(tmp_path / "3.safetensors", second, look, "third", [nearby], 0.04).written()
     assert [one.slides for one in laboratories_of(third.card.laboratories)] == [(THEIRS,), (OURS, nearby)]
     assert third.card.parent == second.sha256
+    assert [one.candidate_threshold for one in laboratories_of(third.card.laboratories)] == [0.03, 0.04]
 
 
 def test_it_goes_on_from_the_laboratory_s_own_look(tmp_path):
     look = load(resolve())[1]
     look.calls[3].bias.data += 1.0
-    first = Challenger(tmp_path / "1.safetensors", resolve(), look, "first", [OURS]).written()
+    first = Challenger(tmp_path / "1.safetensors", resolve(), look, "first", [OURS], 0.02).written()
     bias = [look_before(first, [slide]).calls[3].bias for slide in (OURS, THEIRS)]
     assert (bias[0] == look.calls[3].bias).all()
     assert (bias[1] == load(resolve())[1].calls[3].bias).all()

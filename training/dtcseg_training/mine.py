@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import shapely
 import torch
 
@@ -20,6 +21,7 @@ from dtcseg.working import plan_grid
 from dtcseg_training.fields import (
     LOOK_INNER,
     ArraySlide,
+    Crops,
     Lesson,
     as_it_is,
     crops_of,
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import numpy.typing as npt
-
     from dtcseg.cells import Stain
     from dtcseg.network.model import Look, Screen
     from dtcseg.screen import SlideProfile
@@ -43,8 +43,10 @@ if TYPE_CHECKING:
     from dtcseg.working import WorkingGrid
     from dtcseg_training.simulate import Field
 
+FloatArray = npt.NDArray[np.float32]
+
 _HALO_PX = 8
-_MOST = 24
+_MOST, _MOST_DEEP = 24, 36
 _NEAR_PX = 6.0
 
 
@@ -76,18 +78,59 @@ def mine_lesson(
     rng = np.random.default_rng([seed, index])
     field, stain = draw(rng)
     lesson = field_lesson(field, rng, seen_as)
+    (crops, masks, calls, spreads), _ = _mined(field, stain, rng, model, seen_as, 1.0)
+    return replace(lesson, crops=crops, masks=masks, calls=calls, spreads=spreads)
+
+
+def mine_crops(
+    seed: int,
+    index: int,
+    model: str,
+    seen_as: Callable[[SlideProfile], SlideProfile],
+    draw: Callable[[np.random.Generator], tuple[Field, Stain | None]],
+    depth: float,
+) -> tuple[Crops, FloatArray]:
+    """Render a field and cut out what the screen may propose there, and the tumour cells it would miss all the same.
+
+    Parameters
+    ----------
+    seed, index, model, seen_as, draw
+        As `mine_lesson`.
+    depth : float
+        How many times lower the threshold of candidates is than it stands in the card.
+
+    Returns
+    -------
+    crops : Crops
+    screened : (M,) float32
+        Probability of the screen at each; 0 where it proposes nothing.
+    """
+    rng = np.random.default_rng([seed, index])
+    field, stain = draw(rng)
+    return _mined(field, stain, rng, model, seen_as, depth)
+
+
+def _mined(
+    field: Field,
+    stain: Stain | None,
+    rng: np.random.Generator,
+    model: str,
+    seen_as: Callable[[SlideProfile], SlideProfile],
+    depth: float,
+) -> tuple[Crops, FloatArray]:
     slide = ArraySlide(field.image, field.mpp_um, field.channels)
     profile = seen_as(draw_profile(field.image, field.channels, field.mpp_um, rng, field.ck_labels != 0, stain))
     coarse = plan_grid(slide, field.mpp_um, SCREEN_MPP_UM)
-    wanted = []
-    for x, y in _candidates(model, slide, profile, coarse):
+    wanted, screened = [], []
+    for x, y, probability in _candidates(model, slide, profile, coarse, depth):
         truth = _truth_at(field, x, y)
         if truth is not None:
             wanted.append((x, y, *truth))
-    wanted += _missed(field, {label for _, _, label, _ in wanted})
+            screened.append(probability)
+    missed = _missed(field, {label for _, _, label, _ in wanted})
     close = plan_grid(slide, field.mpp_um, LOOK_MPP_UM)
-    crops, masks, calls, spreads = crops_of(field, slide, profile, close, wanted)
-    return replace(lesson, crops=crops, masks=masks, calls=calls, spreads=spreads)
+    crops = crops_of(field, slide, profile, close, [*wanted, *missed])
+    return crops, np.array([*screened, *(0.0 for _ in missed)], np.float32)
 
 
 def mine_real_lesson(
@@ -115,7 +158,7 @@ def mine_real_lesson(
     coarse, fine = (plan_grid(field.slide, zoomed_um, mpp) for mpp in (SCREEN_MPP_UM, LOOK_MPP_UM))
     nuclei = np.zeros((0, 2)) if field.centres is None else field.centres
     wanted = []
-    for x, y in _candidates(model, field.slide, profile, coarse):
+    for x, y, _ in _candidates(model, field.slide, profile, coarse):
         near = (np.hypot(*(nuclei - (x, y)).T) <= field.nucleus_px / 2).any()
         wanted.append((x, y, 0, "haematopoietic" if near else "artefact"))
     crops, masks, calls, spreads = cut_crops(field.slide, profile, fine, wanted)
@@ -128,19 +171,22 @@ def mine_real_lesson(
     return Lesson(np.zeros((3, 0, 0), np.float16), nothing, nothing, nothing, crops, masks, calls, spreads)
 
 
-def _candidates(model: str, slide: Slide, profile: SlideProfile, grid: WorkingGrid) -> list[tuple[float, float]]:
-    """Level-0 places of the screen's best candidates on a small slide, as scoring finds them."""
+def _candidates(
+    model: str, slide: Slide, profile: SlideProfile, grid: WorkingGrid, depth: float = 1.0
+) -> list[tuple[float, float, float]]:
+    """Level-0 places and probabilities of the screen's best candidates on a small slide, as scoring finds them."""
     screen, _, threshold = _networks(model)
     sides = [-(-(v + 2 * _HALO_PX) // SCREEN_STRIDE_PX) * SCREEN_STRIDE_PX for v in (grid.width_px, grid.height_px)]
     planes = read_planes(slide, grid, profile, -_HALO_PX, -_HALO_PX, sides[0], sides[1])
     with torch.inference_mode():
         maps = screen(torch.from_numpy(planes[None]))[0]
     tile = Tile(0, 0, grid.width_px, grid.height_px, _HALO_PX)
-    found = core_peaks(candidate_logits(maps), tile, threshold, CANDIDATE_APART_PX)
+    found = core_peaks(candidate_logits(maps), tile, threshold / depth, CANDIDATE_APART_PX)
     found = found[lie_in(stained_cells(planes[1], tile), tile, found)]
-    found = found[np.argsort(-found[:, 2], kind="stable")[:_MOST]]
+    found = found[np.argsort(-found[:, 2], kind="stable")[: _MOST if depth == 1 else _MOST_DEEP]]
     centres = (found[:, :2].astype(np.float64) + 0.5) * grid.downsample - 0.5
-    return [(float(x), float(y)) for x, y in centres]
+    chances = 1 / (1 + np.exp(-found[:, 2].astype(np.float64)))
+    return [(float(x), float(y), float(p)) for (x, y), p in zip(centres, chances, strict=True)]
 
 
 @lru_cache(maxsize=1)

@@ -18,6 +18,7 @@ from dtcseg.network.weights import WeightsInfo, load, load_looks, resolve, save
 from dtcseg.results.atomic import write_file, writing_to
 from dtcseg_training.learn.gate import compare, decide
 from dtcseg_training.learn.judge import judged, probabilities
+from dtcseg_training.learn.proposal import unseen
 from dtcseg_training.learn.suspicion import contradiction, warnings_of
 from dtcseg_training.learn.threshold import choose_threshold
 from dtcseg_training.temperature import fit_temperature
@@ -52,9 +53,19 @@ class Challenger:
     name : str
     slides : sequence of Signature
         Those that were learned from.
+    candidate_threshold : float
+        On the laboratory's slides (`proposal.threshold_for`).
     """
 
-    def __init__(self, path: Path, parent: WeightsInfo, look: Look, name: str, slides: Sequence[Signature]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        parent: WeightsInfo,
+        look: Look,
+        name: str,
+        slides: Sequence[Signature],
+        candidate_threshold: float,
+    ) -> None:
         self._path = path
         self._screen, self._common = load(parent)
         known = laboratories_of(parent.card.laboratories)
@@ -64,7 +75,8 @@ class Challenger:
         self._looks = [*(looks[i] for i in kept), look]
         self._others = [known[i] for i in kept]
         earlier = known[before].slides if before is not None else ()
-        self._own = Laboratory(tuple(dict.fromkeys((*earlier, *slides))), parent.card.temperature)
+        known_slides = tuple(dict.fromkeys((*earlier, *slides)))
+        self._own = Laboratory(known_slides, parent.card.temperature, candidate_threshold)
         self._card = replace(parent.card, name=name, parent=parent.sha256)
 
     @property
@@ -196,7 +208,7 @@ def contest(
     *,
     keep: Path | None = None,
 ) -> Contest:
-    """Ask champion and challenger about all crops.
+    """Ask champion and challenger about all crops; what is no candidate of theirs is no tumour cell to them.
 
     Parameters
     ----------
@@ -219,15 +231,22 @@ def contest(
         done += sum(len(unit.crops) for unit in units)
         return found
 
+    def asked_of_candidates(info: WeightsInfo, fields: Sequence[FieldCrops]) -> Found:
+        found = asked(info, fields)
+        for calls, field in zip(found, fields, strict=True):
+            calls[unseen(info.card, field), LOOK_CLASSES.index("tumour")] = 0
+        return found
+
     first, second = weights
-    on_slides, on_alike = ((asked(first, units), asked(second, units)) for units in (slides, alike))
+    on_slides = asked(first, slides), asked(second, slides)
+    on_alike = asked_of_candidates(first, alike), asked_of_candidates(second, alike)
     champion = _kept(keep, reference)
     if champion is None:
-        champion = asked(first, reference)
+        champion = asked_of_candidates(first, reference)
         _keep(keep, champion)
     else:
         done += sum(len(unit.crops) for unit in reference)
-    on_reference = champion, asked(second, reference)
+    on_reference = champion, asked_of_candidates(second, reference)
     return Contest(slides, alike, reference, on_slides, on_alike, on_reference, first.card.tumour_threshold, seed)
 
 

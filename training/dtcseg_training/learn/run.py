@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,8 @@ from dtcseg_training.learn.outcome import (
     Stopped,
 )
 from dtcseg_training.learn.pages import card_text, learning_page
+from dtcseg_training.learn.proposal import proposed, threshold_for
+from dtcseg_training.learn.proposal import told as told_of
 from dtcseg_training.learn.simulated import FieldCrops, draw_fields, fields_sha256, load_fields, lock
 from dtcseg_training.learn.split import By, hold_out
 from dtcseg_training.learn.suspicion import contradiction, unjudgeable
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from dtcseg_training.learn.simulated import Kind
     from dtcseg_training.learn.tune import FitPlan, Tuned
 
-_RUN_VERSION = 6
+_RUN_VERSION = 7
 """Part of what names a run: raised when the same data would lead to other weights."""
 _PILOT_UNITS = 60
 """To set the simulator takes as long as to draw so many fields."""
@@ -218,6 +220,8 @@ class _Run:
         for kind, like in likes.items():
             self._draw(kind, like)
         fields = {k: load_fields(self.work, k, self._count(k), self.parent, like) for k, like in likes.items()}
+        common = self.parent.card.candidate_threshold
+        self.candidate_threshold = threshold_for(fields["alike"], common)
         self.locked = lock(self.work, self.parent, fields["reference"])
         self.alike = fields_sha256([*fields["alike"], *fields["aside"]])
         return fields
@@ -263,8 +267,8 @@ class _Run:
         tuned = tune(
             self.start,
             data.learned,
-            fields.pop("alike"),  # half a gigabyte that is copied, and not needed again
-            fields["aside"],
+            [proposed(field, self.candidate_threshold) for field in fields.pop("alike")],  # not needed again
+            [proposed(field, self.candidate_threshold) for field in fields["aside"]],
             plan,
             keep=self.folder / "fit.state",
             on_step=lambda done, curves: self.meter.told("fit", done, f"step {done} of {plan.steps}", curves),
@@ -281,17 +285,19 @@ class _Run:
         self._ask()
         slides = [slide.signature for slide in data.learned]
         alike = stained_like(fields["aside"], slides[0])
-        watched = sum(len(unit.crops) for unit in alike)
+        candidates = [proposed(field, self.candidate_threshold) for field in alike]
+        watched = sum(len(unit.crops) for unit in candidates)
         judged = sum(len(slide.crops) for slide in data.slides) + sum(len(unit.crops) for unit in fields["reference"])
-        self.meter.expect("gate", 3 * watched + 2 * judged)
+        self.meter.expect("gate", watched + 2 * sum(len(unit.crops) for unit in alike) + 2 * judged)
 
         def told(crops: int) -> None:
             self.meter.told("gate", crops, "champion against challenger")
             self._ask()
 
         told(0)
-        challenger = Challenger(self.folder / f"{name}.safetensors", self.parent, tuned.look, name, slides)
-        info = calibrated(challenger, alike, self._device, told)
+        path = self.folder / f"{name}.safetensors"
+        challenger = Challenger(path, self.parent, tuned.look, name, slides, self.candidate_threshold)
+        info = calibrated(challenger, candidates, self._device, told)
         seen = contest(
             (self.parent, info),
             data.slides,
@@ -304,6 +310,8 @@ class _Run:
         )
         threshold = seen.threshold()
         gate = seen.gate(threshold.tumour_threshold)
+        proposal = told_of(alike, self.parent.card.candidate_threshold, self.candidate_threshold)
+        threshold = replace(threshold, text=f"{threshold.text}; {proposal}")
         info = challenger.written(
             tumour_threshold=threshold.tumour_threshold,
             trained_on=_trained_on(self, data),

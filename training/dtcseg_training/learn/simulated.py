@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -34,19 +34,25 @@ if TYPE_CHECKING:
 Kind = Literal["alike", "aside", "reference"]
 _SEEDS: dict[Kind, int] = {"alike": 6_100_000, "aside": 6_200_000, "reference": 6_300_000}
 """Of the fields like the laboratory's that are learned from, and that are not; and of those that judge."""
-_ARRAYS = ("crops", "masks", "calls", "spreads")
-_FORMAT = 2
-"""Of the files of a folder, which is named by it: fields that older programs drew do not tell how they are stained."""
+_ARRAYS = ("crops", "masks", "calls", "spreads", "screened")
+_FORMAT = 3
+"""Of the files of a folder, which is named by it: fields that older programs drew do not tell what the screen says."""
+DEPTH = 3.0
+"""How many times lower than in the card the threshold of candidates may become for a laboratory."""
 
 
 @dataclass(frozen=True)
 class FieldCrops:
-    """Candidates of one simulated field, as in `dtcseg_training.fields.Lesson`, and how it is stained."""
+    """Candidates of one simulated field, as in `dtcseg_training.fields.Lesson`, and how it is stained.
+
+    `screened` is the probability of the screen at each, 0 where it misses a tumour cell (`mine.mine_crops`).
+    """
 
     crops: npt.NDArray[np.float16]
     masks: npt.NDArray[np.bool_]
     calls: npt.NDArray[np.int64]
     spreads: npt.NDArray[np.float32]
+    screened: npt.NDArray[np.float32]
     signature: Signature
 
 
@@ -66,7 +72,7 @@ def draw_fields(
     Parameters
     ----------
     work : Path
-        Gets the folder `<kind>-2-<sha256 of the weights, 12 digits>`, of fields like slides with another 12 of those.
+        Gets the folder `<kind>-3-<sha256 of the weights, 12 digits>`, of fields like slides with another 12 of those.
     kind : {"alike", "aside", "reference"}
     count : int
         Field i of a kind is always the same for the same weights and slides.
@@ -101,7 +107,7 @@ def draw_fields(
 
 def _draw(folder: Path, kind: Kind, known: Sequence[Likeness], model: str, index: int) -> None:
     from dtcseg_training.learn.alike import draw_alike
-    from dtcseg_training.mine import any_field, mine_lesson
+    from dtcseg_training.mine import any_field, mine_crops
 
     profiles: list[SlideProfile] = []
 
@@ -110,9 +116,9 @@ def _draw(folder: Path, kind: Kind, known: Sequence[Likeness], model: str, index
         return profile
 
     draw = partial(draw_alike, known) if known else any_field
-    lesson = mine_lesson(_SEEDS[kind], index, model, noted, draw)
+    crops, screened = mine_crops(_SEEDS[kind], index, model, noted, draw, DEPTH if known else 1.0)
     stream = io.BytesIO()
-    arrays = {name: getattr(lesson, name) for name in _ARRAYS}
+    arrays: dict[str, Any] = dict(zip(_ARRAYS, (*crops, screened), strict=True))
     np.savez_compressed(stream, signature=np.array(profiles[-1].signature), **arrays)  # the last: that of the crops
     with writing_to(folder):
         write_file(folder / _name(index), stream.getvalue())
