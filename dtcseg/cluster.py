@@ -173,7 +173,7 @@ class ClusterPool:
     def _go_on(self, work: _InWork, begun: Handed, seconds: float) -> None:
         """Give the parts of a slide that was begun, and what puts them together."""
         work.seconds, work.shares = seconds, [0.0] * begun.parts
-        looks = [Step("look", part, (begun.content,)) for part in range(begun.parts)]
+        looks = [Step("look", part, (begun.message,)) for part in range(begun.parts)]
         try:
             parts = [self._submit(work, _score, look) for look in looks]
         except Exception:  # as in `_follow`
@@ -302,7 +302,7 @@ def _finish(job: SlideJob, order: Order, run: str, begun: Handed, parts: list[Ou
     handed = [part.handed for part in parts if part.handed is not None]
     if len(handed) < len(parts):
         return next(part for part in parts if part.handed is None)
-    outcome = _score(job, order, run, Step("finish", 0, (begun.content, *(one.content for one in handed))))
+    outcome = _score(job, order, run, Step("finish", 0, (begun.message, *(one.message for one in handed))))
     return replace(outcome, seconds=outcome.seconds + sum(part.seconds for part in parts))
 
 

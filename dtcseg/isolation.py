@@ -34,7 +34,7 @@ OnProgress = Callable[[float], None]
 Scorer = Callable[[SlideJob, ScoreConfig, OnProgress], SlideScore]
 Again = Literal["", "later", "alone"]
 
-_Scorer = Callable[[SlideJob, ScoreConfig, OnProgress], "SlideScore | Handed"]
+_Scorer = Callable[[SlideJob, ScoreConfig, OnProgress], "SlideScore | HandedOn"]
 _TERMINATE_S = 3.0
 _PROGRESS_EVERY_S = 0.25
 _START_S = 300.0
@@ -77,7 +77,7 @@ class Step:
     part : int
         To look at, from 0.
     handed : tuple of bytes
-        `Handed.content` of the steps that this one needs: the first one's, and to finish, those of all parts.
+        `Handed.message` of the steps that this one needs: the first one's, and to finish, those of all parts.
     """
 
     kind: Literal["begin", "look", "finish"]
@@ -86,18 +86,28 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Handed:
-    """What a step hands on.
+class HandedOn:
+    """What a step hands on, in the process that scores.
 
     Attributes
     ----------
-    content : bytes
-        Packed, so that only processes that score have to load what it takes to read it.
+    content : object
     parts : int
         Of the first step: into how many parts the slide is cut.
     """
 
-    content: bytes
+    content: object
+    parts: int = 0
+
+
+@dataclass(frozen=True)
+class Handed:
+    """What a step hands on, elsewhere: the message of one process that scores, to be sent to another as it is.
+
+    So the process that runs the batch, and Dask's, never load what it takes to read it.
+    """
+
+    message: bytes
     parts: int = 0
 
 
@@ -167,7 +177,10 @@ class ScoringProcess:
         pipe = self._ready()
         limit_s = self.order.config.limit_s
         try:
-            pipe.send((job, step))
+            handed = step.handed if step is not None else ()
+            pipe.send((job, replace(step, handed=()) if step is not None else None, len(handed)))
+            for message in handed:
+                pipe.send_bytes(message)
             wait_s = max(limit_s, _START_S)
             while pipe.poll(wait_s):
                 kind, value = pipe.recv()
@@ -178,6 +191,8 @@ class ScoringProcess:
                     raise UsageError(value)
                 else:
                     outcome: Outcome = value
+                    if outcome.handed is not None:
+                        outcome = replace(outcome, handed=replace(outcome.handed, message=pipe.recv_bytes()))
                     return replace(outcome, job=job)
             reason, again = f"made no progress for {_duration(limit_s)} and was stopped", _LATER
         except (EOFError, OSError):
@@ -240,8 +255,10 @@ class ScoringProcess:
         return f"the process that scored it ended by itself (exit status {code})", "alone"
 
 
-def score_one(job: SlideJob, config: ScoreConfig, scorer: _Scorer, on_progress: OnProgress) -> Outcome:
+def score_one(job: SlideJob, config: ScoreConfig, scorer: _Scorer, on_progress: OnProgress) -> tuple[Outcome, object]:
     """Score one slide here, or take one step of it; whatever is wrong with it becomes the reason.
+
+    The second value is what a step hands on, of which the outcome says only that there is something.
 
     Raises
     ------
@@ -249,12 +266,12 @@ def score_one(job: SlideJob, config: ScoreConfig, scorer: _Scorer, on_progress: 
         The settings cannot be used for any slide.
     """
     start = time.monotonic()
-    score, handed, reason = None, None, ""
+    score, handed, content, reason = None, None, None, ""
     again: Again = ""
     try:
         found = scorer(job, config, on_progress)
-        if isinstance(found, Handed):
-            handed = found
+        if isinstance(found, HandedOn):
+            handed, content = Handed(b"", found.parts), found.content
         else:
             score = found
             if score.excluded_mm2.get("unreadable", 0) > 0:  # perhaps only now: a share may have been away for a moment
@@ -266,7 +283,7 @@ def score_one(job: SlideJob, config: ScoreConfig, scorer: _Scorer, on_progress: 
     except Exception as error:  # a fault of the program in one slide must not take the others with it
         reason = _reason(error)
         again = "later" if _is_of_the_system(error) else ""
-    return Outcome(job, score, one_line(reason), time.monotonic() - start, again, handed)
+    return Outcome(job, score, one_line(reason), time.monotonic() - start, again, handed), content
 
 
 def _reason(error: Exception) -> str:
@@ -288,7 +305,7 @@ def _is_of_the_system(error: BaseException | None) -> bool:
     return False
 
 
-def _real_scorer(step: Step | None) -> _Scorer:
+def _real_scorer(step: Step | None, handed: list[object]) -> _Scorer:
     if step is None:
         from dtcseg.score import score_slide
 
@@ -296,7 +313,7 @@ def _real_scorer(step: Step | None) -> _Scorer:
         return scorer
     from dtcseg.parts import take_step
 
-    return partial(take_step, step=step)
+    return partial(take_step, step=step, handed=handed)
 
 
 def _duration(seconds: float) -> str:
@@ -346,11 +363,16 @@ def _work(pipe: Connection, order: Order, threads: int, place: int) -> None:
     config: ScoreConfig | None = None
     try:
         while pipe.poll(_IDLE_S):
-            job, step = pipe.recv()
+            job, step, count = pipe.recv()
+            handed = [pipe.recv() for _ in range(count)]
             try:
                 config = config or _prepared(order, threads, place)
                 pipe.send(("progress", 0.0))  # from here on the limit counts
-                pipe.send(("outcome", score_one(job, config, order.scorer or _real_scorer(step), on_progress)))
+                scorer = order.scorer or _real_scorer(step, handed)
+                outcome, content = score_one(job, config, scorer, on_progress)
+                pipe.send(("outcome", outcome))
+                if outcome.handed is not None:
+                    pipe.send(content)
             except UsageError as error:
                 pipe.send(("usage", str(error)))
     except (EOFError, OSError):

@@ -6,13 +6,11 @@ small slide, or one of which a sample is counted, is not worth cutting: the step
 
 from __future__ import annotations
 
-import pickle
-import zlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from dtcseg.config import PREPARED_SHARE
-from dtcseg.isolation import Handed, Step
+from dtcseg.isolation import HandedOn, Step
 from dtcseg.prepare import prepare
 from dtcseg.score import (
     Opened,
@@ -26,6 +24,8 @@ from dtcseg.score import (
 from dtcseg.screen import Found, gather, screen_tiles
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dtcseg.cells import SlideScore
     from dtcseg.config import ScoreConfig, SlideJob
     from dtcseg.network.engine import Engine
@@ -46,7 +46,9 @@ class _Part:
     precision: str
 
 
-def take_step(job: SlideJob, config: ScoreConfig, on_progress: OnProgress, step: Step) -> SlideScore | Handed:
+def take_step(
+    job: SlideJob, config: ScoreConfig, on_progress: OnProgress, step: Step, handed: Sequence[object] = ()
+) -> SlideScore | HandedOn:
     """Take one step of scoring a slide.
 
     Parameters
@@ -56,10 +58,12 @@ def take_step(job: SlideJob, config: ScoreConfig, on_progress: OnProgress, step:
     on_progress : callable
         Told the share done, 0..1: of the part where one is looked at, of the whole slide otherwise.
     step : Step
+    handed : sequence of object
+        `HandedOn.content` of the steps that this one needs, as in `Step.handed`.
 
     Returns
     -------
-    SlideScore or Handed
+    SlideScore or HandedOn
         What the slide holds, after its last step; what the next steps need, after any other.
 
     Raises
@@ -70,26 +74,26 @@ def take_step(job: SlideJob, config: ScoreConfig, on_progress: OnProgress, step:
     with slide_of(job, config) as (slide, engine):
         if step.kind == "begin":
             return _begin(Opened(slide, engine, config, prepare(slide, job, engine, threads_of(config))), on_progress)
-        known, *parts = step.handed
-        opened = Opened(slide, engine, config, cast("Prepared", _unpacked(known)))
+        known, *parts = handed
+        opened = Opened(slide, engine, config, cast("Prepared", known))
         if step.kind == "look":
             return _look(opened, step.part, on_progress)
-        return _finish(opened, [cast("_Part", _unpacked(part)) for part in parts], on_progress)
+        return _finish(opened, cast("list[_Part]", parts), on_progress)
 
 
-def _begin(opened: Opened, on_progress: OnProgress) -> SlideScore | Handed:
+def _begin(opened: Opened, on_progress: OnProgress) -> SlideScore | HandedOn:
     parts = -(-len(tiles_to_screen(opened)) // PART_TILES)
     if opened.config.count != "all" or parts < 2:
         return score_prepared(opened, on_progress)
     on_progress(PREPARED_SHARE)
-    return Handed(_packed(opened.known), parts)
+    return HandedOn(opened.known, parts)
 
 
-def _look(opened: Opened, part: int, on_progress: OnProgress) -> Handed:
+def _look(opened: Opened, part: int, on_progress: OnProgress) -> HandedOn:
     known, engine = opened.known, opened.engine
     tiles = tiles_to_screen(opened)[part * PART_TILES : (part + 1) * PART_TILES]
     found = screen_tiles(opened.slide, known.grid, known.profile, engine, opened.road, tiles, on_progress)
-    return Handed(_packed(_Part(tuple(found), *_how(engine))))
+    return HandedOn(_Part(tuple(found), *_how(engine)))
 
 
 def _finish(opened: Opened, parts: list[_Part], on_progress: OnProgress) -> SlideScore:
@@ -102,11 +106,3 @@ def _finish(opened: Opened, parts: list[_Part], on_progress: OnProgress) -> Slid
 
 def _how(engine: Engine) -> tuple[str, str]:
     return str(engine.device.type), engine.precision
-
-
-def _packed(content: object) -> bytes:
-    return zlib.compress(pickle.dumps(content), 1)
-
-
-def _unpacked(content: bytes) -> object:
-    return pickle.loads(zlib.decompress(content))  # noqa: S301  # from another process of the same run

@@ -329,7 +329,7 @@ class ScoredHere:
         self._order, self._ended = order, []
 
     def give(self, job):
-        self._ended.append(isolation.score_one(job, self._order.config, self._order.scorer, lambda share: None))
+        self._ended.append(isolation.score_one(job, self._order.config, self._order.scorer, lambda share: None)[0])
 
     def hear(self, timeout_s):
         return self._ended.pop()

@@ -10,7 +10,7 @@ import dtcseg.parts
 from dtcseg.cells import SlideScore
 from dtcseg.config import ScoreConfig, SlideJob
 from dtcseg.errors import UnreadableSlide
-from dtcseg.isolation import Handed, Step
+from dtcseg.isolation import HandedOn, Step
 from dtcseg.parts import take_step
 from dtcseg.score import score_slide
 
@@ -31,14 +31,14 @@ def config(tmp_path_factory):
 @pytest.fixture(scope="module")
 def begun(config):
     handed = take_step(JOB, config, silent, Step("begin"))
-    assert isinstance(handed, Handed)
+    assert isinstance(handed, HandedOn)
     assert handed.parts >= 3
     return handed
 
 
 def looked_at(config, begun, on_progress=silent):
     return [
-        take_step(JOB, config, on_progress, Step("look", part, (begun.content,))).content
+        take_step(JOB, config, on_progress, Step("look", part), [begun.content]).content
         for part in reversed(range(begun.parts))
     ]
 
@@ -62,13 +62,13 @@ def assert_equal(one, other):
 
 
 def test_parts_in_any_order_are_the_slide(config, begun, parts, whole):
-    score = take_step(JOB, config, silent, Step("finish", 0, (begun.content, *parts)))
+    score = take_step(JOB, config, silent, Step("finish"), [begun.content, *parts])
     assert len(whole.candidates) > 10
     assert_equal(score, whole)
 
 
 def test_a_part_left_out_would_be_seen(config, begun, parts, whole):
-    score = take_step(JOB, config, silent, Step("finish", 0, (begun.content, *parts[: begun.parts // 2])))
+    score = take_step(JOB, config, silent, Step("finish"), [begun.content, *parts[: begun.parts // 2]])
     assert score.mnc < 0.9 * whole.mnc
 
 
@@ -79,7 +79,7 @@ def test_it_is_said_how_far_each_step_is(config, begun, parts):
     told.clear()
     take_step(JOB, config, told.append, Step("begin"))
     assert told == [0.05]
-    take_step(JOB, config, told.append, Step("finish", 0, (begun.content, *parts)))
+    take_step(JOB, config, told.append, Step("finish"), [begun.content, *parts])
     assert told[-1] == 1.0
     assert min(told[1:]) >= 0.85
 
@@ -91,7 +91,7 @@ def test_what_is_not_worth_cutting_is_scored_at_once(config, change):
 
 def test_machines_that_see_otherwise_are_named(config, begun, parts, whole, monkeypatch):
     monkeypatch.setattr(dtcseg.parts, "_how", lambda engine: ("cuda", "float32"))
-    score = take_step(JOB, config, silent, Step("finish", 0, (begun.content, *parts)))
+    score = take_step(JOB, config, silent, Step("finish"), [begun.content, *parts])
     assert score.details["device"] == "cpu, cuda"
     assert score.details["precision"] == ", ".join(sorted({whole.details["precision"], "float32"}))
 
@@ -99,4 +99,4 @@ def test_machines_that_see_otherwise_are_named(config, begun, parts, whole, monk
 def test_a_slide_that_went_away_in_between(config, begun, tmp_path):
     gone = replace(JOB, files=(tmp_path / "gone.tif",))
     with pytest.raises(UnreadableSlide):
-        take_step(gone, config, silent, Step("look", 0, (begun.content,)))
+        take_step(gone, config, silent, Step("look"), [begun.content])
