@@ -192,7 +192,10 @@ class ClusterPool:
         future.add_done_callback(lambda future: self._events.put(_Ended(number, future, job)))
 
     def _submit(self, work: _InWork, task: Callable[..., Outcome], *arguments: object) -> Any:
-        key = f"dtcseg-{one_line(work.job.name)}-{secrets.token_hex(8)}"
+        # Dask groups tasks by what their keys begin with: in one group with the last steps, which need others, later
+        # first steps and parts would no longer queue by priority, but go to workers at once, ahead of earlier slides'
+        kind = "finish" if task is _finish else getattr(arguments[0], "kind", "score")
+        key = f"dtcseg_{kind}-{one_line(work.job.name)}-{secrets.token_hex(8)}"
         options = {"key": key, "pure": False, "priority": -work.place}
         work.futures.append(self._client.submit(task, work.job, self._order, self._run, *arguments, **options))
         return work.futures[-1]
