@@ -17,7 +17,7 @@ import queue
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -167,34 +167,32 @@ class ClusterPool:
     def _begin(self, work: _InWork) -> None:
         """Give a slide to Dask, from the start."""
         work.futures.clear()
-        work.shares = []
-        self._follow(work, _score, None if self._order.scorer else Step("begin"))
+        work.seconds, work.shares = 0.0, []
+        self._follow(work, "begin", _score, None if self._order.scorer else Step("begin"))
 
     def _go_on(self, work: _InWork, begun: Handed, seconds: float) -> None:
         """Give the parts of a slide that was begun, and what puts them together."""
         work.seconds, work.shares = seconds, [0.0] * begun.parts
-        looks = [Step("look", part, (begun.message,)) for part in range(begun.parts)]
         try:
-            parts = [self._submit(work, _score, look) for look in looks]
+            parts = [self._submit(work, "look", _score, Step("look", part), [begun]) for part in range(begun.parts)]
         except Exception:  # as in `_follow`
             self._events.put(_Ended(self._number, None, work.job))
             return
-        self._follow(work, _finish, begun, parts)
+        self._follow(work, "finish", _finish, begun, parts)
 
-    def _follow(self, work: _InWork, task: Callable[..., Outcome], *arguments: object) -> None:
+    def _follow(self, work: _InWork, kind: str, task: Callable[..., Outcome], *arguments: object) -> None:
         """Submit the task that settles how it goes on with a slide."""
         number, job = self._number, work.job
         try:
-            future = self._submit(work, task, *arguments)
+            future = self._submit(work, kind, task, *arguments)
         except Exception:  # the client closes itself when its scheduler is gone
             self._events.put(_Ended(number, None, job))
             return
         future.add_done_callback(lambda future: self._events.put(_Ended(number, future, job)))
 
-    def _submit(self, work: _InWork, task: Callable[..., Outcome], *arguments: object) -> Any:
+    def _submit(self, work: _InWork, kind: str, task: Callable[..., Outcome], *arguments: object) -> Any:
         # Dask groups tasks by what their keys begin with: in one group with the last steps, which need others, later
         # first steps and parts would no longer queue by priority, but go to workers at once, ahead of earlier slides'
-        kind = "finish" if task is _finish else getattr(arguments[0], "kind", "score")
         key = f"dtcseg_{kind}-{one_line(work.job.name)}-{secrets.token_hex(8)}"
         options = {"key": key, "pure": False, "priority": -work.place}
         work.futures.append(self._client.submit(task, work.job, self._order, self._run, *arguments, **options))
@@ -274,7 +272,7 @@ _benches: dict[str, _Bench] = {}
 _sharing = threading.Lock()
 
 
-def _score(job: SlideJob, order: Order, run: str, step: Step | None) -> Outcome:
+def _score(job: SlideJob, order: Order, run: str, step: Step | None, handed: Sequence[Handed] = ()) -> Outcome:
     """Score a slide, or take one step, in a process beside the Dask worker that calls this: a task."""
     worker = importlib.import_module("distributed").get_worker()
     if step is None or step.kind == "begin":
@@ -292,7 +290,7 @@ def _score(job: SlideJob, order: Order, run: str, step: Step | None) -> Outcome:
         bench = _benches.setdefault(run, _Bench())
         process = bench.spare.pop() if bench.spare else _new_process(worker, order, bench)
     try:
-        return process.score(job, on_progress, step)
+        return process.score(job, on_progress, step, handed)
     finally:
         with _sharing:
             bench.spare.append(process)
@@ -305,7 +303,7 @@ def _finish(job: SlideJob, order: Order, run: str, begun: Handed, parts: list[Ou
     handed = [part.handed for part in parts if part.handed is not None]
     if len(handed) < len(parts):
         return next(part for part in parts if part.handed is None)
-    outcome = _score(job, order, run, Step("finish", 0, (begun.message, *(one.message for one in handed))))
+    outcome = _score(job, order, run, Step("finish"), [begun, *handed])
     return replace(outcome, seconds=outcome.seconds + sum(part.seconds for part in parts))
 
 

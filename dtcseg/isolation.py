@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -76,13 +76,10 @@ class Step:
     kind : {"begin", "look", "finish"}
     part : int
         To look at, from 0.
-    handed : tuple of bytes
-        `Handed.message` of the steps that this one needs: the first one's, and to finish, those of all parts.
     """
 
     kind: Literal["begin", "look", "finish"]
     part: int = 0
-    handed: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,7 +154,13 @@ class ScoringProcess:
         self._pipe: Connection | None = None
         self._stopped = False
 
-    def score(self, job: SlideJob, on_progress: OnProgress = lambda share: None, step: Step | None = None) -> Outcome:
+    def score(
+        self,
+        job: SlideJob,
+        on_progress: OnProgress = lambda share: None,
+        step: Step | None = None,
+        handed: Sequence[Handed] = (),
+    ) -> Outcome:
         """Score a slide, or take one step of it, and wait for the end, whatever it is.
 
         Parameters
@@ -167,6 +170,8 @@ class ScoringProcess:
             Told the share done, 0..1.
         step : Step or None
             None: the whole slide.
+        handed : sequence of Handed
+            By the steps that this one needs: the first, and to finish, those of all parts.
 
         Raises
         ------
@@ -177,10 +182,9 @@ class ScoringProcess:
         pipe = self._ready()
         limit_s = self.order.config.limit_s
         try:
-            handed = step.handed if step is not None else ()
-            pipe.send((job, replace(step, handed=()) if step is not None else None, len(handed)))
-            for message in handed:
-                pipe.send_bytes(message)
+            pipe.send((job, step, len(handed)))
+            for one in handed:
+                pipe.send_bytes(one.message)
             wait_s = max(limit_s, _START_S)
             while pipe.poll(wait_s):
                 kind, value = pipe.recv()

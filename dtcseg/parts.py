@@ -59,7 +59,7 @@ def take_step(
         Told the share done, 0..1: of the part where one is looked at, of the whole slide otherwise.
     step : Step
     handed : sequence of object
-        `HandedOn.content` of the steps that this one needs, as in `Step.handed`.
+        `HandedOn.content` of the steps that this one needs: the first, and to finish, those of all parts.
 
     Returns
     -------

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from dtcseg_training.learn import contest as the_contest
 from dtcseg_training.learn.contest import contest
-from dtcseg_training.learn.proposal import proposed, threshold_for, told, unseen
+from dtcseg_training.learn.proposal import in_words, proposed, threshold_for, unseen
 from dtcseg_training.learn.simulated import DEPTH, FieldCrops
 from dtcseg_training.mine import mine_crops, mine_lesson
 
@@ -58,7 +58,7 @@ def test_what_is_not_proposed_is_left_out_but_tumour_cells_stay():
 
 
 def test_what_is_told():
-    text = told([field([0.5, 0.03, 0.0], [TUMOUR] * 3)], COMMON, 0.02)
+    text = in_words([field([0.5, 0.03, 0.0], [TUMOUR] * 3)], COMMON, 0.02)
     assert "0.02 (0.06 elsewhere)" in text
     assert "2 of 3 tumour cells" in text
     assert text.endswith("1 before")
@@ -71,9 +71,9 @@ def test_each_is_judged_by_what_it_would_look_at(monkeypatch):
     challenger = replace(champion, card=replace(champion.card, laboratories=[own]))
     here = field([0.5, 0.03, 0.01, 0.0], [TUMOUR] * 4)
     elsewhere = replace(here, signature=(0.02,))
-    assert unseen(champion.card, here).tolist() == [False, True, True, True]
-    assert unseen(challenger.card, here).tolist() == [False, False, True, True]
-    assert unseen(challenger.card, elsewhere).tolist() == [False, True, True, True]
+    assert unseen(champion.card, [here])[0].tolist() == [False, True, True, True]
+    assert unseen(challenger.card, [here])[0].tolist() == [False, False, True, True]
+    assert unseen(challenger.card, [elsewhere])[0].tolist() == [False, True, True, True]
     sure = np.full((4, len(LOOK_CLASSES)), 0.02, np.float32)
     sure[:, TUMOUR] = 0.94
     monkeypatch.setattr(the_contest, "probabilities", lambda info, units, device, told: [sure.copy() for _ in units])

@@ -106,7 +106,7 @@ def test_forced_weights_say_so_for_ever(refused, place, monkeypatch):
     assert HOSTILE not in card
     assert "written all the same" in forced.report.read_text()
     assert forced.summary.startswith("refused, and written all the same")
-    child = _figures(info.card, forced.gate, forced.threshold)
+    child = _figures(info.card, forced.gate, forced.threshold, [])
     assert child["overridden"] == info.card.figures["overridden"]
     assert "gate overridden" in card_text(forced, info, replace(info, card=replace(info.card, figures=child)))
 
@@ -125,6 +125,9 @@ def test_what_the_gate_lets_through_is_written(refused, place, monkeypatch):
         assert all((a == b).all() for a, b in values)
     (laboratory,) = laboratories_of(info.card.laboratories)
     assert len(laboratory.slides) == 1  # these slides are stained the same
+    recall, figures = outcome.gate.reference.recall[1], info.card.figures
+    seen, called = figures["candidate_recall_of_tumour"], figures["call_recall_tumour"]
+    assert round(recall.total * seen * called) == recall.count  # what the screen misses is counted once
 
 
 def test_stopped_and_run_again_it_makes_the_same_bits(refused, place, monkeypatch):

@@ -233,8 +233,8 @@ def contest(
 
     def asked_of_candidates(info: WeightsInfo, fields: Sequence[FieldCrops]) -> Found:
         found = asked(info, fields)
-        for calls, field in zip(found, fields, strict=True):
-            calls[unseen(info.card, field), LOOK_CLASSES.index("tumour")] = 0
+        for calls, hidden in zip(found, unseen(info.card, fields), strict=True):
+            calls[hidden, LOOK_CLASSES.index("tumour")] = 0
         return found
 
     first, second = weights

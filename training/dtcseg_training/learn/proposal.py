@@ -58,17 +58,18 @@ def proposed(field: FieldCrops, threshold: float) -> FieldCrops:
     return replace(field, **arrays)
 
 
-def told(fields: Sequence[FieldCrops], common: float, threshold: float) -> str:
+def in_words(fields: Sequence[FieldCrops], common: float, threshold: float) -> str:
     """Say in half a sentence what a laboratory's threshold brings on simulated fields like its slides."""
     seen = np.concatenate([np.zeros(0), *(field.screened[field.calls == TUMOUR] for field in fields)])
     now, before = (int((seen >= t).sum()) for t in (threshold, common))
     return (
-        f"what the screen gives {threshold:g} ({common:g} elsewhere) is a candidate: {now} of {len(seen)} tumour cells "
-        f"on simulated fields like these slides, {before} before"
+        f"on slides like these a place is a candidate from a first look of {threshold:g} ({common:g} elsewhere) on: "
+        f"{now} of {len(seen)} tumour cells on simulated fields, {before} before"
     )
 
 
-def unseen(card: Card, field: FieldCrops) -> npt.NDArray[np.bool_]:
-    """Tell which crops (N,) of a field are no candidates with these weights, and so are never looked at."""
+def unseen(card: Card, fields: Sequence[FieldCrops]) -> list[npt.NDArray[np.bool_]]:
+    """Tell which crops (N,) of each field are no candidates with these weights, and so are never looked at."""
     laboratories = laboratories_of(card.laboratories)
-    return field.screened < candidate_threshold(laboratories, card.candidate_threshold, field.signature)
+    thresholds = [candidate_threshold(laboratories, card.candidate_threshold, field.signature) for field in fields]
+    return [field.screened < threshold for field, threshold in zip(fields, thresholds, strict=True)]

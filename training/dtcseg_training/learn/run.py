@@ -16,6 +16,7 @@ from dtcseg import __version__
 from dtcseg.drift.reference import added_slides
 from dtcseg.errors import UsageError
 from dtcseg.network.history import KNOWN_SUFFIX
+from dtcseg.network.model import LOOK_CLASSES
 from dtcseg.network.weights import Card, WeightsInfo, load, resolve
 from dtcseg.parallel import cores
 from dtcseg.results.atomic import write_file, writing_to
@@ -34,8 +35,7 @@ from dtcseg_training.learn.outcome import (
     Stopped,
 )
 from dtcseg_training.learn.pages import card_text, learning_page
-from dtcseg_training.learn.proposal import proposed, threshold_for
-from dtcseg_training.learn.proposal import told as told_of
+from dtcseg_training.learn.proposal import in_words, proposed, threshold_for, unseen
 from dtcseg_training.learn.simulated import FieldCrops, draw_fields, fields_sha256, load_fields, lock
 from dtcseg_training.learn.split import By, hold_out
 from dtcseg_training.learn.suspicion import contradiction, unjudgeable
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
 _RUN_VERSION = 7
 """Part of what names a run: raised when the same data would lead to other weights."""
+_TUMOUR = LOOK_CLASSES.index("tumour")
 _PILOT_UNITS = 60
 """To set the simulator takes as long as to draw so many fields."""
 
@@ -310,12 +311,12 @@ class _Run:
         )
         threshold = seen.threshold()
         gate = seen.gate(threshold.tumour_threshold)
-        proposal = told_of(alike, self.parent.card.candidate_threshold, self.candidate_threshold)
+        proposal = in_words(alike, self.parent.card.candidate_threshold, self.candidate_threshold)
         threshold = replace(threshold, text=f"{threshold.text}; {proposal}")
         info = challenger.written(
             tumour_threshold=threshold.tumour_threshold,
             trained_on=_trained_on(self, data),
-            figures=_figures(self.parent.card, gate, threshold),
+            figures=_figures(info.card, gate, threshold, fields["reference"]),
         )
         return _Verdict(info, gate, threshold, challenger, seen.on_slides)
 
@@ -358,18 +359,28 @@ def _trained_on(run: _Run, data: TrainingSet) -> dict[str, object]:
     }
 
 
-def _figures(before: Card, gate: GateResult, threshold: LabThreshold) -> dict[str, object]:
-    """Figures of the parent that still hold, and those of the gate; what was overridden once stays."""
+def _figures(
+    card: Card, gate: GateResult, threshold: LabThreshold, reference: Sequence[FieldCrops]
+) -> dict[str, object]:
+    """Figures of the parent that still hold, and those of the gate; what was overridden once stays.
+
+    The recall of the gate is that of both looks; a card tells that of candidates, and of calls among these.
+    """
     recall = gate.reference.recall[1]
+    found = sum(
+        int((~hidden & (field.calls == _TUMOUR)).sum())
+        for field, hidden in zip(reference, unseen(card, reference), strict=True)
+    )
     figures: dict[str, object] = {
         "held_out_tumour_cells": recall.total,
-        "call_recall_tumour": round(recall.value, 4),
+        "candidate_recall_of_tumour": round(found / max(recall.total, 1), 4),
+        "call_recall_tumour": round(recall.count / max(found, 1), 4),
         "gate": gate.reason,
         "laboratory": threshold.text,
     }
-    for name in ("candidate_recall_of_tumour", "nucleus_recall", "nucleus_precision", "overridden"):
-        if name in before.figures:
-            figures[name] = before.figures[name]
+    for name in ("nucleus_recall", "nucleus_precision", "overridden"):
+        if name in card.figures:
+            figures[name] = card.figures[name]
     return figures
 
 
