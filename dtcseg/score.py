@@ -40,6 +40,9 @@ OnProgress = Callable[[float], None]
 
 MAX_CANDIDATES = 10_000
 """More than this on one slide is precipitate or a wrong stain, not cells; the best of them are kept and it is said."""
+_MANY_TUMOUR_PER_MILLION, _MANY_TUMOUR = 1000.0, 20
+"""From so many tumour calls on (of each million cells, and on the slide) a person is asked to doubt the slide: marrow
+holds a few per million, hundreds are rare, while a stain that sticks to every cell brings thousands."""
 _DEFAULT_GPU_BATCH = 8
 _MOST_ASKED, _MOST_GLANCED_AT = 0.6, 0.2
 """Shares of the network's work above which a sample of fields saves too little to be worth its error, in float32 and in
@@ -164,8 +167,17 @@ def look_closer(opened: Opened, first: FirstLook, on_progress: OnProgress) -> Sl
         threads=threads_of(opened.config),
         on_progress=lambda share: on_progress(SCREENED_SHARE + (1 - SCREENED_SHARE) * share),
     )
+    flags += _doubts(candidates, first.mnc)
     score = _slide_score(opened, first, candidates, flags)
     return replace(score, crops=candidate_crops(opened.slide, close, known.profile, candidates))
+
+
+def _doubts(candidates: tuple[Candidate, ...], mnc: int) -> list[str]:
+    """Say what the calls themselves hold against the slide."""
+    tumour = sum(candidate.call == "tumour" for candidate in candidates)
+    if tumour < _MANY_TUMOUR or tumour * 1e6 < _MANY_TUMOUR_PER_MILLION * mnc:
+        return []
+    return [f"many_tumour_calls:{tumour}_in_{mnc}_cells"]
 
 
 def tiles_to_screen(opened: Opened) -> list[Tile]:

@@ -48,14 +48,22 @@ def assert_same(a, b):
 
 
 def test_many_tumour_cells_are_not_taken_for_background(tmp_path):
-    """One tumour cell to thirty others leaves the zero of cytokeratin and its spread where ordinary cells put them."""
+    """One tumour cell to thirty others leaves the zero of cytokeratin and its spread where ordinary cells put them.
+
+    And it is said that so many are hardly ever true.
+    """
     spec = draw_slide_spec(np.random.default_rng(5), stain="new_fuchsin", mpp_um=0.5, size_px=(1600, 1600))
     told = []
-    for tumour_cells in (0, 18):
+    for tumour_cells in (0, 24):
         path = tmp_path / f"{tumour_cells}.ome.tif"
         write_slide(path, replace(spec, density_per_mm2=1500.0, counts=(("tumour_single", tumour_cells),)), seed=5)
-        told.append(score_slide(job(path), ScoreConfig(out=tmp_path)).details["profile"])
-    plain, rich = told
+        told.append(score_slide(job(path), ScoreConfig(out=tmp_path)))
+    called = sum(c.call == "tumour" for c in told[1].candidates)
+    assert [[flag for flag in score.qc if "tumour" in flag] for score in told] == [
+        [],
+        [f"many_tumour_calls:{called}_in_{told[1].mnc}_cells"],
+    ]
+    plain, rich = (score.details["profile"] for score in told)
     assert rich["ck_spread"] < 1.5 * plain["ck_spread"]
     assert rich["ck_background"] < plain["ck_background"] + 0.02
 
