@@ -205,7 +205,7 @@ def programme(costs: Costs, like: Measured, gpu_s: float | None) -> str:
 
 
 def end_of_batch(costs: Costs, gigapixels: float) -> str:
-    """Say what is lost at the end of a batch, since a task is a slide and never a part of one."""
+    """Say what is lost at the end of a batch where a task is a whole slide, as among the processes of one machine."""
     lines = ["A batch of 800 slides of 50 to 100 % of that size, against slides that could be divided at will:"]
     work = [costs.of_slide(gigapixels * (0.5 + 0.5 * ((7 * number) % 16) / 15)) for number in range(800)]
     for workers in (2, 8, 32, 128):
