@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float32]
 
+_TUMOUR = LOOK_CLASSES.index("tumour")
 _LOOK_BATCH = 16
 """Crops are always looked at in batches of this size (the last one filled up), so that arithmetic never differs."""
 
@@ -48,7 +49,7 @@ class Engine:
     def __init__(self, info: WeightsInfo, device: str = "auto") -> None:
         self.info = info
         self._laboratories = laboratories_of(info.card.laboratories)
-        temperatures = [info.card.temperature, *(laboratory.temperature for laboratory in self._laboratories)]
+        told = [(info.card.temperature, 0.0), *((one.temperature, one.bar) for one in self._laboratories)]
         screen, common = load(info)
         looks = [common, *load_looks(info)]
         self.device = choose_device(device, screen)
@@ -64,7 +65,7 @@ class Engine:
                 for network in (screen, *looks):
                     fuse_passes(network)
         self._screen = screen
-        self._looks = list(zip(looks, temperatures, strict=True))
+        self._looks = [(look, *values) for look, values in zip(looks, told, strict=True)]
         self._turn: contextlib.AbstractContextManager[Any] = (
             contextlib.nullcontext() if self.device.type == "cpu" else threading.Lock()
         )
@@ -153,8 +154,8 @@ class Engine:
         masks, calls = [], []
         spread = torch.full((_LOOK_BATCH,), ck_spread, device=self.device)
         asked = [
-            (share, look, temperature)
-            for share, (look, temperature) in zip(shares(self._laboratories, signature), self._looks, strict=True)
+            (share, *look)
+            for share, look in zip(shares(self._laboratories, signature), self._looks, strict=True)
             if share > 0
         ]
         for start in range(0, len(crops), _LOOK_BATCH):
@@ -166,10 +167,11 @@ class Engine:
                 on_device = self._to_device(host)
                 probability = torch.zeros((len(part), len(LOOK_MASKS), LOOK_PX, LOOK_PX), device=self.device)
                 logits = torch.zeros((len(part), len(LOOK_CLASSES)), device=self.device)
-                for share, look, temperature in asked:
+                for share, look, temperature, bar in asked:
                     seen, said = _from_where_it_is_worth(look, on_device, spread, len(part))
                     probability += share * seen
                     logits += share * (said / temperature)
+                    logits[:, _TUMOUR] -= share * bar
                 masks.append(probability.cpu().numpy())
                 calls.append(logits.softmax(1).cpu().numpy())
         if not masks:

@@ -33,11 +33,14 @@ class Laboratory:
         The call logits of its look are divided by it, as `Card.temperature`.
     candidate_threshold : float or None
         From which probability on the screen makes a candidate on its slides; None: as on everybody's.
+    bar : float
+        By how much the logarithm of the odds of a tumour cell is lower than its look gives it.
     """
 
     slides: tuple[Signature, ...]
     temperature: float
     candidate_threshold: float | None = None
+    bar: float = 0.0
 
     def likeness(self, signature: Signature) -> float:
         """Tell how much a slide is stained like those that were learned from: 1 where it is the same, near 0 if not."""
@@ -108,12 +111,13 @@ def candidate_threshold(laboratories: Sequence[Laboratory], common: float, signa
 def _laboratory(values: Any) -> Laboratory:
     slides = tuple(_signature(slide) for slide in values["slides"])
     temperature = float(values["temperature"])
-    threshold = values.get("candidate_threshold")
-    if not (0 < temperature < _MOST and all(abs(number) <= _MOST for slide in slides for number in slide)):
+    threshold, bar = values.get("candidate_threshold"), float(values.get("bar", 0.0))
+    numbers = [bar, *(number for slide in slides for number in slide)]
+    if not (0 < temperature < _MOST and all(abs(number) <= _MOST for number in numbers)):
         raise ValueError("a laboratory holds numbers that cannot be")
     if threshold is not None and not 0 < float(threshold) < 1:
         raise ValueError("a laboratory's threshold of candidates is none")
-    return Laboratory(slides, temperature, None if threshold is None else float(threshold))
+    return Laboratory(slides, temperature, None if threshold is None else float(threshold), bar)
 
 
 def _signature(values: Iterable[Any]) -> Signature:

@@ -136,6 +136,7 @@ def test_a_look_that_is_missing_or_damaged_is_refused(tmp_path):
     [
         {"slides": [OURS], "temperature": 0.0},
         {"slides": [OURS], "temperature": float("nan")},
+        {"slides": [OURS], "temperature": 1.0, "bar": float("nan")},
         {"slides": [[float("nan"), *OURS[1:]]], "temperature": 1.0},
         {"slides": [[1e300, *OURS[1:]]], "temperature": 1.0},
         {"slides": [[0.1, 0.2]], "temperature": 1.0},

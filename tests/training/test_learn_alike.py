@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from dtcseg_training.fields import draw_field, field_lesson
 from dtcseg_training.learn.alike import Sitter, draw_alike, set_simulator, sitters
+from dtcseg_training.learn.bar import in_words
 from dtcseg_training.learn.contest import Challenger, laboratory_before, look_before
 from dtcseg_training.learn.simulated import _folder
 from dtcseg_training.learn.style import apart, style_of
@@ -14,8 +15,9 @@ from dtcseg_training.learn.tune import _pool, plan_for
 from dtcseg_training.simulate import draw_spec, render_field
 from dtcseg_training.simulate.spec import Optics, Staining
 
+from dtcseg.network.engine import Engine
 from dtcseg.network.laboratory import laboratories_of
-from dtcseg.network.model import LOOK_CLASSES
+from dtcseg.network.model import LOOK_CLASSES, LOOK_PX
 from dtcseg.network.weights import load, resolve
 
 TUMOUR = LOOK_CLASSES.index("tumour")
@@ -193,7 +195,7 @@ def test_a_single_crop_is_of_either_kind():
 
 def test_a_laboratory_s_look_is_replaced_and_others_stay(tmp_path):
     parent, look = resolve(), load(resolve())[1]
-    first = Challenger(tmp_path / "1.safetensors", parent, look, "first", [OURS], 0.02).written(temperature=2.0)
+    first = Challenger(tmp_path / "1.safetensors", parent, look, "first", [OURS], 0.02).calibrate(temperature=2.0)
     second = Challenger(tmp_path / "2.safetensors", first, look, "second", [THEIRS], 0.03).written()
     known = laboratories_of(second.card.laboratories)
     assert [one.slides for one in known] == [(OURS,), (THEIRS,)]
@@ -214,3 +216,20 @@ def test_it_goes_on_from_the_laboratory_s_own_look(tmp_path):
     bias = [look_before(first, [slide]).calls[3].bias for slide in (OURS, THEIRS)]
     assert (bias[0] == look.calls[3].bias).all()
     assert (bias[1] == load(resolve())[1].calls[3].bias).all()
+
+
+def test_a_bar_lowers_the_odds_of_a_tumour_cell_on_the_laboratory_s_slides_alone(tmp_path):
+    parent = resolve()
+    challenger = Challenger(tmp_path / "1.safetensors", parent, load(parent)[1], "first", [OURS], 0.02)
+    crops = np.random.default_rng(1).normal(0.1, 0.1, (3, 3, LOOK_PX, LOOK_PX)).astype(np.float32)
+
+    def asked(info):
+        return [Engine(info, "cpu").look(crops, 0.1, slide)[1] for slide in (OURS, THEIRS)]
+
+    before, after = asked(challenger.calibrate(temperature=2.0)), asked(challenger.calibrate(bar=0.75))
+    odds = [calls[0][:, TUMOUR] / (1 - calls[0][:, TUMOUR]) for calls in (before, after)]
+    np.testing.assert_allclose(np.log(odds[0] / odds[1]), 0.75, rtol=1e-3)
+    np.testing.assert_array_equal(before[1], after[1])
+    assert (challenger.laboratory.temperature, challenger.laboratory.bar) == (2.0, 0.75)
+    assert "2.1 times lower" in in_words(challenger.laboratory.bar)
+    assert not in_words(0.0)

@@ -19,7 +19,7 @@ from dtcseg.errors import UsageError
 from dtcseg.network.laboratory import laboratories_of
 from dtcseg.network.weights import load, load_looks, resolve
 
-SIZES = Sizes(alike=2, aside=1, reference=2)
+SIZES = Sizes(alike=2, aside=1, judging=1, reference=2)
 HOSTILE = "<script>alert(1)</script>"
 
 

@@ -16,8 +16,9 @@ from dtcseg.network.laboratory import Laboratory, laboratories_of
 from dtcseg.network.model import LOOK_CLASSES
 from dtcseg.network.weights import WeightsInfo, load, load_looks, resolve, save
 from dtcseg.results.atomic import write_file, writing_to
+from dtcseg_training.learn.bar import choose_bar
 from dtcseg_training.learn.gate import compare, decide
-from dtcseg_training.learn.judge import judged, probabilities
+from dtcseg_training.learn.judge import TUMOUR, judged, probabilities
 from dtcseg_training.learn.proposal import unseen
 from dtcseg_training.learn.suspicion import contradiction, warnings_of
 from dtcseg_training.learn.threshold import choose_threshold
@@ -66,7 +67,7 @@ class Challenger:
         slides: Sequence[Signature],
         candidate_threshold: float,
     ) -> None:
-        self._path = path
+        self._path, self.parent = path, parent
         self._screen, self._common = load(parent)
         known = laboratories_of(parent.card.laboratories)
         before = laboratory_before(parent, slides)
@@ -84,10 +85,16 @@ class Challenger:
         """The laboratory, as it stands in the card."""
         return self._own
 
-    def written(self, *, temperature: float | None = None, **changes: object) -> WeightsInfo:
-        """Write the file with this temperature and these members of the card, which stay."""
+    def calibrate(self, *, temperature: float | None = None, bar: float | None = None) -> WeightsInfo:
+        """Write the file with this temperature and this bar of the laboratory, which stay."""
         if temperature is not None:
             self._own = replace(self._own, temperature=temperature)
+        if bar is not None:
+            self._own = replace(self._own, bar=bar)
+        return self.written()
+
+    def written(self, **changes: object) -> WeightsInfo:
+        """Write the file with these members of the card, which stay."""
         laboratories = [laboratory.to_json() for laboratory in (*self._others, self._own)]
         self._card = replace(self._card, laboratories=laboratories, **changes)  # type: ignore[arg-type]
         save(self._path, self._screen, self._common, self._card, self._looks)
@@ -181,15 +188,39 @@ class Contest:
 
 
 def calibrated(
-    challenger: Challenger, alike: Sequence[FieldCrops], device: str, told: Callable[[int], None]
+    challenger: Challenger, aside: Sequence[FieldCrops], device: str, told: Callable[[int], None]
 ) -> WeightsInfo:
-    """Write the challenger with the temperature that fits simulated crops which were not learned from."""
+    """Write the challenger with the temperature and the bar that simulated fields which were not learned from ask for.
+
+    Parameters
+    ----------
+    challenger : Challenger
+    aside : sequence of FieldCrops
+        What it proposes on fields like the laboratory's slides, and the tumour cells that it does not.
+    device : str
+    told : callable
+        Told how many crops are done, of all three times.
+    """
     draft = challenger.written()
-    seen = np.concatenate([np.zeros((0, len(LOOK_CLASSES)), np.float32), *probabilities(draft, alike, device, told)])
-    if not len(seen):
+    crops = sum(len(field.crops) for field in aside)
+    if not crops:
         return draft
-    logits = challenger.laboratory.temperature * np.log(np.maximum(seen.astype(np.float64), _LEAST_PROBABILITY))
-    return challenger.written(temperature=fit_temperature(logits, np.concatenate([field.calls for field in alike])))
+    seen = np.concatenate(probabilities(draft, aside, device, told)).astype(np.float64)
+    logits = challenger.laboratory.temperature * np.log(np.maximum(seen, _LEAST_PROBABILITY))
+    temperature = fit_temperature(logits, np.concatenate([field.calls for field in aside]))
+    info = challenger.calibrate(temperature=temperature)
+    parent, threshold = challenger.parent, info.card.tumour_threshold
+    first = _of_candidates(parent, aside, device, lambda done: told(crops + done))
+    second = _of_candidates(info, aside, device, lambda done: told(2 * crops + done))
+    return challenger.calibrate(bar=choose_bar(judged(aside, first, second, (threshold, threshold)), threshold))
+
+
+def _of_candidates(info: WeightsInfo, fields: Sequence[FieldCrops], device: str, told: Callable[[int], None]) -> Found:
+    """As `probabilities`; what is no candidate with these weights is no tumour cell to them."""
+    found = probabilities(info, fields, device, told)
+    for calls, hidden in zip(found, unseen(info.card, fields), strict=True):
+        calls[hidden, TUMOUR] = 0
+    return found
 
 
 def stained_like(fields: Sequence[FieldCrops], signature: Signature) -> list[FieldCrops]:
@@ -232,9 +263,9 @@ def contest(
         return found
 
     def asked_of_candidates(info: WeightsInfo, fields: Sequence[FieldCrops]) -> Found:
-        found = asked(info, fields)
-        for calls, hidden in zip(found, unseen(info.card, fields), strict=True):
-            calls[hidden, LOOK_CLASSES.index("tumour")] = 0
+        nonlocal done
+        found = _of_candidates(info, fields, device, lambda crops: told(done + crops))
+        done += sum(len(field.crops) for field in fields)
         return found
 
     first, second = weights

@@ -32,15 +32,21 @@ class Sizes:
 
     Attributes
     ----------
-    alike, aside : int
-        Like the laboratory's slides, to learn from, and to watch the fit and calibrate by.
+    alike, aside, judging : int
+        Like the laboratory's slides: to learn from, to watch the fit and calibrate by, and to judge by alone.
     reference : int
         To judge by; drawn once for each weights file that is begun with.
     """
 
     alike: int = 200
     aside: int = 60
+    judging: int = 60
     reference: int = 140
+
+    @property
+    def like_slides(self) -> int:
+        """Fields like the laboratory's slides."""
+        return self.alike + self.aside + self.judging
 
 
 @dataclass(frozen=True)

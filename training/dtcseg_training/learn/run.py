@@ -21,6 +21,7 @@ from dtcseg.network.weights import Card, WeightsInfo, load, resolve
 from dtcseg.parallel import cores
 from dtcseg.results.atomic import write_file, writing_to
 from dtcseg.results.text import one_line
+from dtcseg_training.learn.bar import in_words as bar_in_words
 from dtcseg_training.learn.foreign import add_annotations
 from dtcseg_training.learn.meter import Meter
 from dtcseg_training.learn.outcome import (
@@ -35,7 +36,8 @@ from dtcseg_training.learn.outcome import (
     Stopped,
 )
 from dtcseg_training.learn.pages import card_text, learning_page
-from dtcseg_training.learn.proposal import in_words, proposed, threshold_for, unseen
+from dtcseg_training.learn.proposal import in_words as proposal_in_words
+from dtcseg_training.learn.proposal import proposed, threshold_for, unseen
 from dtcseg_training.learn.simulated import FieldCrops, draw_fields, fields_sha256, load_fields, lock
 from dtcseg_training.learn.split import By, hold_out
 from dtcseg_training.learn.suspicion import contradiction, unjudgeable
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
     from dtcseg_training.learn.simulated import Kind
     from dtcseg_training.learn.tune import FitPlan, Tuned
 
-_RUN_VERSION = 7
+_RUN_VERSION = 8
 """Part of what names a run: raised when the same data would lead to other weights."""
 _TUMOUR = LOOK_CLASSES.index("tumour")
 _PILOT_UNITS = 60
@@ -168,10 +170,10 @@ class _Run:
         self._device, self._stop = device, stop
         units: dict[Step, int] = {
             "collect": 5,
-            "alike": _PILOT_UNITS + sizes.alike + sizes.aside,
+            "alike": _PILOT_UNITS + sizes.like_slides,
             "reference": sizes.reference,
             "fit": 300,
-            "gate": 15 * (sizes.aside + sizes.reference),
+            "gate": 15 * (sizes.aside + sizes.judging + sizes.reference),
             "write": 1,
         }
         self.meter = Meter(units, cores(), progress)
@@ -207,7 +209,7 @@ class _Run:
         return contradiction(found.scores[0][said], found.tumour[said])
 
     def simulated(self, data: TrainingSet) -> dict[Kind, list[FieldCrops]]:
-        """Crops of fields like the laboratory's, to learn from and to watch, and of the locked reference set."""
+        """Crops of fields like the laboratory's, to learn from, calibrate and judge by, and of the locked set."""
         from dtcseg_training.learn.alike import set_simulator, sitters
         from dtcseg_training.learn.contest import look_before
         from dtcseg_training.learn.tune import masks_of
@@ -217,25 +219,25 @@ class _Run:
         known = set_simulator(sitters(data.learned, drawn), processes=cores(), on_pilot=self._tried, stop=self._stop)
         if known is None:
             raise Stopped
-        likes: dict[Kind, Sequence[Likeness]] = {"alike": known, "aside": known, "reference": ()}
+        likes: dict[Kind, Sequence[Likeness]] = {"alike": known, "aside": known, "judging": known, "reference": ()}
         for kind, like in likes.items():
             self._draw(kind, like)
         fields = {k: load_fields(self.work, k, self._count(k), self.parent, like) for k, like in likes.items()}
         common = self.parent.card.candidate_threshold
         self.candidate_threshold = threshold_for(fields["alike"], common)
         self.locked = lock(self.work, self.parent, fields["reference"])
-        self.alike = fields_sha256([*fields["alike"], *fields["aside"]])
+        self.alike = fields_sha256([*fields["alike"], *fields["aside"], *fields["judging"]])
         return fields
 
     def _count(self, kind: Kind) -> int:
-        return {"alike": self.sizes.alike, "aside": self.sizes.aside, "reference": self.sizes.reference}[kind]
+        return int(getattr(self.sizes, kind))
 
     def _draw(self, kind: Kind, known: Sequence[Likeness]) -> None:
-        """Draw the fields of one kind; those aside are told as the last of those like the slides."""
+        """Draw the fields of one kind; those like the slides are told as one."""
         step: Step = "reference" if kind == "reference" else "alike"
-        of = self.sizes.reference if kind == "reference" else self.sizes.alike + self.sizes.aside
+        of = self.sizes.reference if kind == "reference" else self.sizes.like_slides
         what = "of the reference set" if kind == "reference" else "like these slides"
-        before = self.sizes.alike if kind == "aside" else 0
+        before = {"aside": self.sizes.alike, "judging": self.sizes.alike + self.sizes.aside}.get(kind, 0)
         units = 0 if kind == "reference" else _PILOT_UNITS
 
         def told(there: int) -> None:
@@ -280,16 +282,17 @@ class _Run:
         return tuned
 
     def judge(self, data: TrainingSet, fields: dict[Kind, list[FieldCrops]], tuned: Tuned, name: str) -> _Verdict:
-        """Temperature, operating point, and champion against challenger."""
+        """Temperature, bar, operating point, and champion against challenger."""
         from dtcseg_training.learn.contest import Challenger, calibrated, contest, stained_like
 
         self._ask()
         slides = [slide.signature for slide in data.learned]
-        alike = stained_like(fields["aside"], slides[0])
-        candidates = [proposed(field, self.candidate_threshold) for field in alike]
-        watched = sum(len(unit.crops) for unit in candidates)
-        judged = sum(len(slide.crops) for slide in data.slides) + sum(len(unit.crops) for unit in fields["reference"])
-        self.meter.expect("gate", watched + 2 * sum(len(unit.crops) for unit in alike) + 2 * judged)
+        aside = stained_like([proposed(field, self.candidate_threshold) for field in fields["aside"]], slides[0])
+        alike = stained_like(fields["judging"], slides[0])
+        watched = 3 * sum(len(unit.crops) for unit in aside)
+        judged = sum(len(slide.crops) for slide in data.slides)
+        judged += sum(len(unit.crops) for unit in (*alike, *fields["reference"]))
+        self.meter.expect("gate", watched + 2 * judged)
 
         def told(crops: int) -> None:
             self.meter.told("gate", crops, "champion against challenger")
@@ -298,7 +301,7 @@ class _Run:
         told(0)
         path = self.folder / f"{name}.safetensors"
         challenger = Challenger(path, self.parent, tuned.look, name, slides, self.candidate_threshold)
-        info = calibrated(challenger, candidates, self._device, told)
+        info = calibrated(challenger, aside, self._device, told)
         seen = contest(
             (self.parent, info),
             data.slides,
@@ -311,8 +314,8 @@ class _Run:
         )
         threshold = seen.threshold()
         gate = seen.gate(threshold.tumour_threshold)
-        proposal = in_words(alike, self.parent.card.candidate_threshold, self.candidate_threshold)
-        threshold = replace(threshold, text=f"{threshold.text}; {proposal}")
+        proposal = proposal_in_words(alike, self.parent.card.candidate_threshold, self.candidate_threshold)
+        threshold = replace(threshold, text=f"{threshold.text}{bar_in_words(challenger.laboratory.bar)}; {proposal}")
         info = challenger.written(
             tumour_threshold=threshold.tumour_threshold,
             trained_on=_trained_on(self, data),

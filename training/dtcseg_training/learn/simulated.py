@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from dtcseg.screen import SlideProfile
     from dtcseg_training.learn.alike import Likeness
 
-Kind = Literal["alike", "aside", "reference"]
-_SEEDS: dict[Kind, int] = {"alike": 6_100_000, "aside": 6_200_000, "reference": 6_300_000}
-"""Of the fields like the laboratory's that are learned from, and that are not; and of those that judge."""
+Kind = Literal["alike", "aside", "judging", "reference"]
+_SEEDS: dict[Kind, int] = {"alike": 6_100_000, "aside": 6_200_000, "judging": 6_400_000, "reference": 6_300_000}
+"""Of the fields like the laboratory's: learned from, calibrated by, judged by; and of the locked set."""
 _ARRAYS = ("crops", "masks", "calls", "spreads", "screened")
 _FORMAT = 3
 """Of the files of a folder, which is named by it: fields that older programs drew do not tell what the screen says."""
@@ -73,7 +73,7 @@ def draw_fields(
     ----------
     work : Path
         Gets the folder `<kind>-3-<sha256 of the weights, 12 digits>`, of fields like slides with another 12 of those.
-    kind : {"alike", "aside", "reference"}
+    kind : {"alike", "aside", "judging", "reference"}
     count : int
         Field i of a kind is always the same for the same weights and slides.
     weights : WeightsInfo
