@@ -15,6 +15,9 @@ ROLES: tuple[Role, ...] = ("sample", "isotype_control", "negative_control", "pos
 Stain = Literal["new_fuchsin", "fast_red", "aec", "dab", "if"]
 STAINS: tuple[Stain, ...] = ("new_fuchsin", "fast_red", "aec", "dab", "if")
 
+MANY_TUMOUR_CALLS = "many_tumour_calls"
+"""How the qc flag begins of a slide with so many tumour calls that they are hardly ever true."""
+
 
 @dataclass(frozen=True)
 class Candidate:

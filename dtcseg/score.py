@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import numpy.typing as npt
 
-from dtcseg.cells import Candidate, SlideScore
+from dtcseg.cells import MANY_TUMOUR_CALLS, Candidate, SlideScore
 from dtcseg.config import PREPARED_SHARE, SCREENED_SHARE
 from dtcseg.crops import candidate_crops
 from dtcseg.look import NEIGHBOURHOOD_UM, look_at
@@ -177,7 +177,7 @@ def _doubts(candidates: tuple[Candidate, ...], mnc: int) -> list[str]:
     tumour = sum(candidate.call == "tumour" for candidate in candidates)
     if tumour < _MANY_TUMOUR or tumour * 1e6 < _MANY_TUMOUR_PER_MILLION * mnc:
         return []
-    return [f"many_tumour_calls:{tumour}_in_{mnc}_cells"]
+    return [f"{MANY_TUMOUR_CALLS}:{tumour}_in_{mnc}_cells"]
 
 
 def tiles_to_screen(opened: Opened) -> list[Tile]:

@@ -160,6 +160,7 @@ def make_study(
         latest=latest,
         warnings=(
             *_alarms(drift, latest),
+            *_doubted(done),
             *sheets.warnings,
             *assay_warnings,
             *order.warnings,
@@ -184,6 +185,17 @@ def _alarms(drift: Drift | None, latest: Drift | None) -> list[str]:
     if latest is not None and latest.alarms and not (drift and set(latest.alarms) <= set(drift.alarms)):
         found.append(f"scored on the last day: {latest.text}")
     return found
+
+
+def _doubted(done: Iterable[SlideRecord]) -> list[str]:
+    """Name slides on which so many cells are called tumour that it is hardly ever true."""
+    warnings = [
+        f"slide {one_line(record.slide)}: {record.tumour} of {record.mnc} cells are called tumour, more than marrow "
+        "nearly ever holds; a stain that sticks to every cell does this: look at them before you believe the result"
+        for record in done
+        if record.doubted
+    ]
+    return _bounded(warnings, "more slides with as many cells called tumour")
 
 
 def pooled_rate(parts: Iterable[Specimen]) -> Rate | None:

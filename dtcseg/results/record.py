@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dtcseg.cells import CALLS, SlideScore
+from dtcseg.cells import CALLS, MANY_TUMOUR_CALLS, SlideScore
 from dtcseg.results.text import one_line
 from dtcseg.trial.quick import as_screened, rate_of
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dtcseg.config import SlideJob
     from dtcseg.statistics import Rate
 
-RESULTS_VERSION = 5
+RESULTS_VERSION = 6
 """Raised whenever the same slide, weights and settings give other results, so that old ones are made again."""
 
 NOT_ASSESSABLE = "not_assessable"
@@ -114,6 +114,11 @@ class SlideRecord:
     def assessable(self) -> bool:
         """Whether nothing found would mean anything."""
         return self.mnc > 0 and self.area_mm2 > 0 and NOT_ASSESSABLE not in self.qc
+
+    @property
+    def doubted(self) -> bool:
+        """Whether so many cells are called tumour that the slide itself is in doubt."""
+        return any(flag.startswith(MANY_TUMOUR_CALLS) for flag in self.qc)
 
     @property
     def remarks(self) -> tuple[str, ...]:

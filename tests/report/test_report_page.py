@@ -165,6 +165,14 @@ def test_long_tables_are_cut_in_words(make, monkeypatch):
     assert len(page.block("data")["patients"]) == 3
 
 
+def test_a_flood_of_tumour_calls_is_doubted_aloud(make):
+    flood = slide_score([candidate()], mnc=900, qc=("many_tumour_calls:1_in_900_cells",))
+    page = make([("a", {"patient": "P1"}, flood, ()), ("b", {"patient": "P2"}, slide_score([candidate()]), ())])
+    assert "1 remark on the input" in page.text
+    assert "slide a: 1 of 900 cells are called tumour, more than marrow nearly ever holds" in page.text
+    assert "slide b: " not in page.text
+
+
 def test_warnings_stand_in_the_page(make):
     page = make(
         [("a", {"patient": "P1"}, slide_score(), ())],
