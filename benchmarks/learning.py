@@ -73,6 +73,7 @@ _CONTROLS, _MISLABELLED = "lab_controls", "lab_mislabelled"
 CASES = {
     "200": Case(),
     "200 with controls": Case(controls=_CONTROLS),
+    "2000 with controls": Case(2000, controls=_CONTROLS),
     "20": Case(20),
     "20 with controls": Case(20, controls=_CONTROLS),
     "flipped": Case(lie=_flipped),

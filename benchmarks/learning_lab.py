@@ -48,9 +48,8 @@ ORDINARY_CELLS = 20_000
 ORDINARY = 10
 """Ordinary slides of each laboratory to judge on, numbered from 100."""
 _DENSITY_PER_MM2 = 2200.0
-_LAB_SEED, _HOME_SEED = 11_100_000, 9_200_000
-"""How verdicts are learned was settled on other laboratories (9,100,000 to 10,700,000), but for the threshold of
-candidates, which was settled on this one: the next is to tell what that is worth."""
+_LAB_SEED, _HOME_SEED = 11_300_000, 9_200_000
+"""How verdicts are learned was settled on other laboratories (9,100,000 to 11,100,000)."""
 
 
 def home_spec(rng: np.random.Generator) -> FieldSpec:

@@ -79,7 +79,7 @@ def plain_engine(info: WeightsInfo) -> Engine:
     engine = Engine(info, "cpu")
     engine._screen, look = load(info)
     engine._integers = None
-    engine._looks = [(look, info.card.temperature)]
+    engine._looks = [(look, *engine._looks[0][1:])]
     return engine
 
 
