@@ -210,14 +210,13 @@ def calibrated(
     temperature = fit_temperature(logits, np.concatenate([field.calls for field in aside]))
     info = challenger.calibrate(temperature=temperature)
     parent, threshold = challenger.parent, info.card.tumour_threshold
-    first = _of_candidates(parent, aside, device, lambda done: told(crops + done))
-    second = _of_candidates(info, aside, device, lambda done: told(2 * crops + done))
+    first = _as_proposed(parent, aside, probabilities(parent, aside, device, lambda done: told(crops + done)))
+    second = _as_proposed(info, aside, probabilities(info, aside, device, lambda done: told(2 * crops + done)))
     return challenger.calibrate(bar=choose_bar(judged(aside, first, second, (threshold, threshold)), threshold))
 
 
-def _of_candidates(info: WeightsInfo, fields: Sequence[FieldCrops], device: str, told: Callable[[int], None]) -> Found:
-    """As `probabilities`; what is no candidate with these weights is no tumour cell to them."""
-    found = probabilities(info, fields, device, told)
+def _as_proposed(info: WeightsInfo, fields: Sequence[FieldCrops], found: Found) -> Found:
+    """Take tumour cells out of what weights say where they propose nothing: it is no tumour cell to them."""
     for calls, hidden in zip(found, unseen(info.card, fields), strict=True):
         calls[hidden, TUMOUR] = 0
     return found
@@ -263,10 +262,7 @@ def contest(
         return found
 
     def asked_of_candidates(info: WeightsInfo, fields: Sequence[FieldCrops]) -> Found:
-        nonlocal done
-        found = _of_candidates(info, fields, device, lambda crops: told(done + crops))
-        done += sum(len(field.crops) for field in fields)
-        return found
+        return _as_proposed(info, fields, asked(info, fields))
 
     first, second = weights
     on_slides = asked(first, slides), asked(second, slides)
