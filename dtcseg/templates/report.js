@@ -54,14 +54,16 @@ function ratesPlot(width) {
   patients.forEach((p, i) => p.specimens.forEach(s => { if (s.rate) panels[s.t].own.push({ s, i }); }));
   const shown = panels.filter(panel => panel.own.length);
   if (!shown.length) return el("p", { class: "soft" }, "Nothing could be judged.");
-  const left = 40, right = 6, gap = 18, top = 12, height = 200, below = 52;
-  const room = Math.max(width, left + right + shown.length * 104);
-  const each = (room - left - right - gap * (shown.length - 1)) / shown.length;
+  const right = 6, gap = 18, top = 12, height = 200, below = 52;
   const tops = shown.flatMap(panel => panel.own.map(({ s }) => wanted(s))).sort((a, b) => a - b);
   const most = Math.max(tops[tops.length - 1] || 1, 0.5);
+  const marks = ticks(most, height);
+  const left = Math.max(40, 12 + 7.5 * String(marks[marks.length - 1]).length);
+  const room = Math.max(width, left + right + shown.length * 104);
+  const each = (room - left - right - gap * (shown.length - 1)) / shown.length;
   const y = v => top + height * (1 - Math.sqrt(v / most));
   const picture = svg("svg", { width: room, height: top + height + below, viewBox: `0 0 ${room} ${top + height + below}`, role: "img", "aria-label": "DTC rates of all patients by time point" });
-  for (const v of ticks(most, height)) {
+  for (const v of marks) {
     picture.append(svg("line", { class: "grid", x1: left, x2: room - right, y1: y(v), y2: y(v) }));
     picture.append(svg("text", { x: left - 7, y: y(v) + 4, "text-anchor": "end" }, v));
   }

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 from benchmark_files import load_benchmark
+from making_study import Cohort
 
 from dtcseg.results.folder import refresh
 
@@ -196,3 +197,18 @@ def test_nothing_was_asked_for_and_nothing_went_wrong(browser):
     assert {url for url in asked if not url.startswith(("file:", "data:image/png", "data:image/jpeg"))} == set()
     assert {url for url in asked if url.startswith("file:")} == {browser.current_url.partition("#")[0]}
     assert [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+
+
+@needs_browser
+@pytest.mark.slow
+def test_rates_of_five_digits_have_room_beside_the_axis(browser, tmp_path):
+    cohort = Cohort(tmp_path)
+    cohort.slide("P1", "baseline", 300, mnc=15_000)
+    assert refresh(cohort.root).warnings == ()
+    browser.get((cohort.root / "report.html").as_uri())
+    texts, least = browser.execute_script(
+        "const marks = [...document.querySelectorAll('svg[aria-label^=\"DTC rates\"] text[text-anchor=end]')];"
+        "return [marks.map(e => e.textContent), Math.min(...marks.map(e => e.getBBox().x))]"
+    )
+    assert texts[-1] == "20000"
+    assert least >= 0
