@@ -160,7 +160,7 @@ def make_study(
         latest=latest,
         warnings=(
             *_alarms(drift, latest),
-            *_doubted(done),
+            *_doubted(done, counts),
             *sheets.warnings,
             *assay_warnings,
             *order.warnings,
@@ -187,13 +187,13 @@ def _alarms(drift: Drift | None, latest: Drift | None) -> list[str]:
     return found
 
 
-def _doubted(done: Iterable[SlideRecord]) -> list[str]:
-    """Name slides on which so many cells are called tumour that it is hardly ever true."""
+def _doubted(done: Iterable[SlideRecord], counts: Mapping[str, SlideCounts]) -> list[str]:
+    """Name slides on which so many cells are called tumour that it is hardly ever true, until readers have seen all."""
     warnings = [
         f"slide {one_line(record.slide)}: {record.tumour} of {record.mnc} cells are called tumour, more than marrow "
         "nearly ever holds; a stain that sticks to every cell does this: look at them before you believe the result"
         for record in done
-        if record.doubted
+        if record.doubted and counts[record.slide].unread
     ]
     return _bounded(warnings, "more slides with as many cells called tumour")
 

@@ -287,6 +287,18 @@ def test_dtc_on_a_slide_without_a_count_is_not_lost(cohort):
     assert (row["dtc"], row["result"], row["per_million"]) == ("1", "DTC detected", "")
 
 
+def test_a_flood_of_tumour_calls_is_doubted_until_readers_have_seen_all_of_them(cohort):
+    folder = cohort.slide("P1", "C3", 2, mnc=900, qc=("many_tumour_calls:2_in_900_cells",))
+    first, second = read_candidates(folder)
+    with open_log(folder, "anna") as log:
+        log.give(first, "tumour")
+        assert cohort.study().warnings[0].startswith("slide s0: 2 of 900 cells are called tumour")
+        log.give(second, "tumour")
+    study = cohort.study()
+    assert study.warnings == ()
+    assert study.specimens[0].dtc == 2
+
+
 def test_seeded_and_audited_cells_are_reported_and_counted_in_nothing(cohort):
     folder = cohort.slide("P1", "C3", 1)
     with open_log(folder, "anna") as log:
