@@ -183,6 +183,7 @@ def test_weights_are_made_by_one_command(tmp_path, monkeypatch):
         held_out=2,
         mined=2,
         mined_held_out=2,
+        mined_dirty=2,
         real=0,
         mined_real=0,
         real_counted=0,

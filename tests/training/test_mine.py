@@ -1,10 +1,13 @@
 """Tests of the truth of a candidate on a simulated field."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
-from dtcseg_training.fields import ArraySlide, _mask_crop
+from dtcseg_training.fields import ArraySlide, _mask_crop, draw_dirty_field, draw_field
 from dtcseg_training.mine import _truth_at
 from dtcseg_training.simulate import Field, TruthCell
+from dtcseg_training.simulate.cytokeratin import TUMOUR
 
 from dtcseg.working import plan_grid
 
@@ -58,3 +61,11 @@ def test_the_mask_is_the_whole_cell(field):
     assert cell[45:75, 45:75].all()
     assert abs(int(cell.sum()) - 1600) < 100
     assert not nucleus.any()
+
+
+def test_a_dirty_field_is_full_of_what_is_no_tumour_cell():
+    kinds = [Counter(c.kind for c in draw(np.random.default_rng(5)).cells) for draw in (draw_field, draw_dirty_field)]
+    dirt = [sum(found[kind] for kind in ("debris", "squame", "precipitate", "pigment")) for found in kinds]
+    assert dirt[1] > 2 * dirt[0]
+    assert sum(kinds[0][kind] for kind in TUMOUR) > 0
+    assert sum(kinds[1][kind] for kind in TUMOUR) == 0

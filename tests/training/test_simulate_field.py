@@ -121,6 +121,40 @@ def test_every_ck_kind_is_drawn_and_called(kind):
     assert all(cell.ck_od > 0.05 for cell in found)
 
 
+def test_compact_tumour_cells_are_small_and_stained_over_their_nucleus():
+    counts = (("tumour_single", 12), ("tumour_pair", 2))
+    fields = [
+        render_field(plain("dab", counts=counts, compact=share), np.random.default_rng(7)) for share in (0.0, 1.0)
+    ]
+
+    def singles(field):
+        return [(i + 1, c) for i, c in enumerate(field.cells) if c.kind == "tumour_single"]
+
+    assert max(c.diameter_um for _, c in singles(fields[0])) > 20
+    assert len(singles(fields[1])) == 12
+    assert max(c.diameter_um for _, c in singles(fields[1])) < 20  # 15.5 but for the irregularity of a contour
+    assert all(c.nucleus_area_um2 > 40 for _, c in singles(fields[1]))  # that of 7 µm
+    _, ck = stain_planes(fields[1])
+    labels = fields[1].nucleus_labels, fields[1].ck_labels
+    over = [ck[labels[0] == n].mean() / ck[labels[1] == n].mean() for n, _ in singles(fields[1])]
+    assert np.median(over) > 0.4
+    pairs = [sorted(c.diameter_um for c in f.cells if c.kind == "tumour_pair") for f in fields]
+    assert pairs[0] == pairs[1]
+
+
+def test_mixed_textures_change_the_stain_and_nothing_else():
+    counts = (("tumour_single", 12), ("tumour_cluster", 1))
+    fields = [render_field(plain("dab", counts=counts, mixed=share), np.random.default_rng(7)) for share in (0.0, 1.0)]
+    cells = [[c for c in field.cells if c.call == "tumour"] for field in fields]
+    assert len(cells[0]) > 13
+    assert [c.diameter_um for c in cells[0]] == [c.diameter_um for c in cells[1]]
+    ck = [stain_planes(field)[1] for field in fields]
+    for i in (i + 1 for i, c in enumerate(fields[0].cells) if c.call == "tumour"):
+        inside = [plane[field.ck_labels == i] for plane, field in zip(ck, fields, strict=True)]
+        assert inside[1].mean() == pytest.approx(inside[0].mean(), rel=0.35, abs=0.05)
+        assert np.corrcoef(*inside)[0, 1] < 0.98
+
+
 @pytest.mark.parametrize("stain", ["dab", "if"])
 def test_every_artefact_is_drawn(stain):
     empty = render_field(plain(stain, (260, 260), (), density_per_mm2=0), np.random.default_rng(3)).image.astype(int)

@@ -44,6 +44,7 @@ _PLAN = Plan(
     held_out=90,
     mined=250,
     mined_held_out=90,
+    mined_dirty=60,
     real=100,
     mined_real=120,
     real_counted=40,
@@ -55,7 +56,7 @@ _VARIANTS = {
     "nothing": _PLAN,
     "stain planes (plain RGB)": replace(_PLAN, plain_rgb=True),
     "real images": replace(_PLAN, real=0, mined_real=0, real_counted=0),
-    "hard examples": replace(_PLAN, mined=0, mined_real=0),
+    "hard examples": replace(_PLAN, mined=0, mined_dirty=0, mined_real=0),
 }
 _NO_SECOND_LOOK = "second look"
 _REAL_SEED, _REAL_LESSONS = 9, 60

@@ -26,6 +26,7 @@ from dtcseg_training.fields import (
     as_it_is,
     crops_of,
     cut_crops,
+    draw_dirty_field,
     draw_field,
     draw_profile,
     field_lesson,
@@ -53,6 +54,11 @@ _NEAR_PX = 6.0
 def any_field(rng: np.random.Generator) -> tuple[Field, Stain | None]:
     """Render a field of a random laboratory, of which nobody says how it is stained."""
     return draw_field(rng), None
+
+
+def dirty_field(rng: np.random.Generator) -> tuple[Field, Stain | None]:
+    """Render a field without a tumour cell, full of what may be taken for one."""
+    return draw_dirty_field(rng), None
 
 
 def mine_lesson(

@@ -22,7 +22,7 @@ from dtcseg_training.calibrate import Calibration, calibrate
 from dtcseg_training.fields import as_it_is, make_lesson
 from dtcseg_training.fit import FitSettings, fit_look, fit_screen
 from dtcseg_training.lessons import load_lessons, make_lessons
-from dtcseg_training.mine import mine_lesson, mine_real_lesson
+from dtcseg_training.mine import any_field, dirty_field, mine_lesson, mine_real_lesson
 from dtcseg_training.plain_rgb import PlainRgb
 from dtcseg_training.real import TRAINABLE, shared_data
 from dtcseg_training.real_lessons import real_lesson
@@ -34,7 +34,16 @@ if TYPE_CHECKING:
     from dtcseg_training.fields import Lesson
 
 _log = logging.getLogger(__name__)
-SEEDS = {"lessons": 1, "held_out": 2, "mined": 3, "mined_held_out": 4, "real": 5, "mined_real": 6, "real_counted": 7}
+SEEDS = {
+    "lessons": 1,
+    "held_out": 2,
+    "mined": 3,
+    "mined_held_out": 4,
+    "real": 5,
+    "mined_real": 6,
+    "real_counted": 7,
+    "mined_dirty": 8,
+}
 _MINING_THRESHOLD = 0.03
 """Least screening probability of a crop in the mined lessons: a little below what scoring will ask for."""
 _REPLAYED = 0.4
@@ -47,8 +56,8 @@ class Plan:
 
     Attributes
     ----------
-    lessons, held_out, mined, mined_held_out : int
-        Fields of each kind.
+    lessons, held_out, mined, mined_held_out, mined_dirty : int
+        Fields of each kind; dirty ones are full of what is no tumour cell.
     real, mined_real : int
         Lessons of real images, with CK+ cells laid into half of them (`real_lesson`), and of what the screen takes for
         a candidate on them (`mine_real_lesson`); they need the folder of `real.shared_data`.
@@ -68,6 +77,7 @@ class Plan:
     held_out: int = 120
     mined: int = 1600
     mined_held_out: int = 120
+    mined_dirty: int = 500
     real: int = 600
     mined_real: int = 1200
     real_counted: int = 160
@@ -107,8 +117,8 @@ def train(out: Path, work: Path, plan: Plan) -> WeightsInfo:
     _beside(work, plan, {"screen.safetensors": _fit_screen, "look.safetensors": _fit_first_look})
     first = work / "first.safetensors"
     save(first, _load(work / "screen.safetensors")[0], _load(work / "look.safetensors")[1], _draft_card())
-    for kind in ("mined_held_out", "mined"):
-        mine = partial(mine_lesson, model=str(first), seen_as=seen_as)
+    for kind, draw in (("mined_held_out", any_field), ("mined", any_field), ("mined_dirty", dirty_field)):
+        mine = partial(mine_lesson, model=str(first), seen_as=seen_as, draw=draw)
         make_lessons(_folder(work, kind), seed=SEEDS[kind], count=plan.count(kind), processes=processes, make=mine)
     if plan.mined_real:
         mine = partial(mine_real_lesson, model=str(first), folder=_real_folder(), seen_as=seen_as)
@@ -188,7 +198,8 @@ def _fit_second_look(work: Path, plan: Plan) -> None:
     _prepare(cores())
     replayed = replace(plan, lessons=int(_REPLAYED * plan.lessons)) if plan.mined else plan
     lessons = _lessons(work, replayed, "lessons", "look") + _lessons(work, plan, "mined", "look")
-    lessons += _lessons(work, plan, "mined_real", "look") + _lessons(work, plan, "real", "look")
+    for kind in ("mined_dirty", "mined_real", "real"):
+        lessons += _lessons(work, plan, kind, "look")
     held_out = _lessons(work, plan, "mined_held_out", "look")
     settings = FitSettings(plan.mined_epochs, 32, 1.2e-3, seed=2, device=plan.device)
     look = fit_look(lessons, held_out, settings, _load(work / "look.safetensors")[1], keep=work / "second.state")
@@ -219,8 +230,8 @@ def _card(name: str, plan: Plan, found: Calibration) -> Card:
         count_relative_sd=found.count_relative_sd,
         parent=resolve(plan.start).sha256 if plan.start else "",
         trained_on={
-            "simulated_fields": plan.lessons + plan.mined,
-            "seeds": [SEEDS["lessons"], SEEDS["mined"]],
+            "simulated_fields": plan.lessons + plan.mined + plan.mined_dirty,
+            "seeds": [SEEDS["lessons"], SEEDS["mined"], SEEDS["mined_dirty"]],
             "real_images": [f"{name}: {licence}" for name, licence in TRAINABLE.items()] if plan.real else [],
             "licence": "BSD-3-Clause",
         },
@@ -241,6 +252,7 @@ def main(arguments: list[str] | None = None) -> None:
         "held_out",
         "mined",
         "mined_held_out",
+        "mined_dirty",
         "real",
         "mined_real",
         "real_counted",

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from dtcseg_training.learn.simulated import Kind
     from dtcseg_training.learn.tune import FitPlan, Tuned
 
-_RUN_VERSION = 8
+_RUN_VERSION = 9
 """Part of what names a run: raised when the same data would lead to other weights."""
 _TUMOUR = LOOK_CLASSES.index("tumour")
 _PILOT_UNITS = 60

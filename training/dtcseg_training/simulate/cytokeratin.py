@@ -7,7 +7,7 @@ even, micro-vacuolar or paranuclear stain that leaves the nucleus free; what is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -53,6 +53,8 @@ class Style:
         DNA stain of the nucleus, 1 for a small lymphocyte.
     roughness : float
         Irregularity of the cell's contour.
+    second : str
+        Another texture that is laid over the first; none when empty.
     """
 
     od: float
@@ -62,6 +64,7 @@ class Style:
     nucleus_ratio: float
     density: float
     roughness: float
+    second: str = ""
 
 
 def draw_style(rng: np.random.Generator, strength: float, *, cluster: bool, textures: tuple[str, ...] = ()) -> Style:
@@ -85,6 +88,19 @@ def draw_style(rng: np.random.Generator, strength: float, *, cluster: bool, text
         density=rng.uniform(0.4, 1.1),
         roughness=rng.uniform(0.03, 0.13),
     )
+
+
+def compact(rng: np.random.Generator, style: Style) -> Style:
+    """Draw a tumour cell of the same stain, hardly larger than a leukocyte, with cytokeratin over its nucleus."""
+    diameter = float(rng.uniform(12, 15.5))
+    nucleus = max(diameter * rng.uniform(0.55, 0.82), min(9.5, 0.82 * diameter))
+    cover = float(rng.uniform(0.4, 1.0))
+    return replace(style, cover=cover, diameter_um=diameter, nucleus_ratio=float(nucleus / diameter))
+
+
+def mixed(rng: np.random.Generator, style: Style) -> Style:
+    """Draw the same cells with another texture laid over theirs."""
+    return replace(style, second=str(rng.choice([t for t in TEXTURES if t != style.texture])))
 
 
 def stain_texture(patch: Patch, texture: str, depth: FloatArray, radius: float, rng: np.random.Generator) -> FloatArray:
@@ -185,6 +201,9 @@ def draw_tumour(
     )
     over = paint_nucleus(patch, nuclear_depth, relative, chromatin, look, rng, edge, number)
     amount = stain_texture(patch, style.texture, depth, radius, rng)
+    if style.second:
+        share = np.float32(rng.uniform(0.3, 0.7))
+        amount = share * amount + (1 - share) * stain_texture(patch, style.second, depth, radius, rng)
     thick = np.sqrt(np.clip(depth / np.float32(0.35 * radius), 0, 1)) * np.float32(0.6) + np.float32(0.4)
     free = 1 - over * (1 - _coverage(patch, style.cover, rng))
     ck = paint_stain(patch, amount * thick * free * inside, inside, style.od, number)

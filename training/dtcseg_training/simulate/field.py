@@ -14,10 +14,12 @@ from dtcseg_training.simulate.cytokeratin import (
     HAEMATOPOIETIC,
     TUMOUR,
     UNINTERPRETABLE,
+    compact,
     draw_haematopoietic,
     draw_style,
     draw_tumour,
     draw_uninterpretable,
+    mixed,
 )
 from dtcseg_training.simulate.imaging import (
     Ground,
@@ -212,9 +214,12 @@ class Scene:
         if kind in ORDINARY:
             return ORDINARY[kind](canvas, kind, x, y, rng, look, 0 if kind in NOT_COUNTED else number)
         if kind in TUMOUR:
-            style = draw_style(
-                np.random.default_rng(item.style_seed), od, cluster=item.cluster > 0, textures=self.spec.textures
-            )
+            own = np.random.default_rng(item.style_seed)
+            style = draw_style(own, od, cluster=item.cluster > 0, textures=self.spec.textures)
+            if self.spec.compact and not item.cluster and own.random() < self.spec.compact:
+                style = compact(own, style)
+            if self.spec.mixed and own.random() < self.spec.mixed:
+                style = mixed(own, style)
             return draw_tumour(canvas, x, y, rng, look, number, style)
         if kind in UNINTERPRETABLE:
             return draw_uninterpretable(canvas, kind, x, y, rng, look, number, od)

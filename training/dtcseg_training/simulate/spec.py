@@ -194,6 +194,9 @@ class FieldSpec:
         Special objects with their centre in the field: kinds of `cytokeratin` and `artefacts`.
     textures : tuple of str
         Of the cytokeratin of tumour cells; none means the usual ones.
+    compact, mixed : float
+        Shares of the single tumour cells that are made small, with cytokeratin over the nucleus, and of all of them
+        (each cluster as one) in which one texture lies over another.
     """
 
     stain: Stain = "new_fuchsin"
@@ -207,6 +210,8 @@ class FieldSpec:
     composition: tuple[tuple[str, float], ...] = tuple(COMPOSITION.items())
     counts: tuple[tuple[str, int], ...] = ()
     textures: tuple[str, ...] = ()
+    compact: float = 0.0
+    mixed: float = 0.0
     staining: Staining = field(default_factory=Staining)
     optics: Optics = field(default_factory=Optics)
     camera: Camera = field(default_factory=Camera)
