@@ -16,9 +16,9 @@ import numpy as np
 from dtcseg.cells import STAINS
 from dtcseg.parallel import cores
 from dtcseg_training.side_by_side import side_by_side
-from dtcseg_training.simulate.cytokeratin import TUMOUR, UNSEEN_TEXTURES
+from dtcseg_training.simulate.cytokeratin import UNSEEN_TEXTURES
 from dtcseg_training.simulate.slides import write_slide
-from dtcseg_training.simulate.spec import FieldSpec, Vector, draw_spec, turned_by
+from dtcseg_training.simulate.spec import FieldSpec, Vector, draw_spec, turned_by, without_tumour
 from dtcseg_training.simulate.study import COVERED, Entry, draw_counts, draw_tumour, write_slides_csv
 from dtcseg_training.simulate.truth import truth_paths
 
@@ -111,7 +111,7 @@ def _make(out: Path, family: str, cells: int, index: int) -> Entry:
     counts = draw_counts(rng, spec, enriched=family == "mimics")
     if family != "mimics":
         tumour = draw_tumour(rng, spec, _TUMOUR_FACTOR)
-        counts = tumour + tuple((kind, number) for kind, number in counts if kind not in TUMOUR)
+        counts = tumour + without_tumour(counts)
     spec = replace(spec, counts=counts)
     name = f"{family}_{index + 1:03d}_{stain}.ome.tif"
     seed = int(rng.integers(0, 2**62))

@@ -26,8 +26,7 @@ from dtcseg.stain.brightfield import (
 from dtcseg.stain.fluorescence import FluorescenceProfile, estimate_fluorescence
 from dtcseg.working import WorkingGrid, box_mean, plan_grid
 from dtcseg_training.simulate import Field, draw_spec, render_field
-from dtcseg_training.simulate.cytokeratin import TUMOUR
-from dtcseg_training.simulate.spec import jittered
+from dtcseg_training.simulate.spec import jittered, without_tumour
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -263,9 +262,7 @@ def draw_dirty_field(rng: np.random.Generator) -> Field:
     mpp_um, side = _draw_pixels(rng)
     dirt = float(rng.uniform(*_VERY_DIRTY))
     spec = unusual(rng, draw_spec(rng, mpp_um=mpp_um, size_px=(side, side), dirt=dirt))
-    return render_field(
-        replace(spec, counts=tuple((kind, number) for kind, number in spec.counts if kind not in TUMOUR)), rng
-    )
+    return render_field(replace(spec, counts=without_tumour(spec.counts)), rng)
 
 
 def _draw_pixels(rng: np.random.Generator) -> tuple[float, int]:

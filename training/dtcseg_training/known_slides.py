@@ -26,9 +26,8 @@ from dtcseg.results.folder import ResultsFolder, RunInfo
 from dtcseg.results.record import Weights, failed_slide, make_record, now_utc, resume_key
 from dtcseg.score import score_slide
 from dtcseg_training.fields import unusual
-from dtcseg_training.simulate.cytokeratin import TUMOUR
 from dtcseg_training.simulate.slides import write_slide
-from dtcseg_training.simulate.spec import FieldSpec, draw_spec
+from dtcseg_training.simulate.spec import FieldSpec, draw_spec, without_tumour
 from dtcseg_training.simulate.study import COVERED, draw_counts, draw_tumour
 
 _SEED = 9_000_000
@@ -58,7 +57,7 @@ def draw_known(index: int, cells: int) -> tuple[FieldSpec, int]:
     spec = replace(spec, size_px=(side, side))
     low, high = np.log(_TUMOUR_FACTORS)
     tumour = draw_tumour(rng, spec, float(np.exp(rng.uniform(low, high))))
-    others = tuple((kind, number) for kind, number in draw_counts(rng, spec, enriched=False) if kind not in TUMOUR)
+    others = without_tumour(draw_counts(rng, spec, enriched=False))
     return replace(spec, counts=tumour + others), int(rng.integers(0, 2**62))
 
 

@@ -74,7 +74,7 @@ def draw_style(rng: np.random.Generator, strength: float, *, cluster: bool, text
     `strength`. The texture is one of `textures`, or of `TEXTURES` when none are given.
     """
     diameter = float(np.clip(np.exp(rng.normal(np.log(18 if cluster else 20), 0.28)), 12, 45))
-    nucleus = max(diameter * rng.uniform(0.48, 0.82), min(9.5, 0.82 * diameter))
+    nucleus = _draw_nucleus_um(rng, diameter, 0.48)
     od = float(np.clip(strength * np.exp(rng.normal(0, 0.55)), 0.15, 2.2))
     cover = rng.uniform(0.25, 1.0) if rng.random() < 0.8 else rng.uniform(0.05, 0.25)
     if nucleus < 11:
@@ -93,9 +93,15 @@ def draw_style(rng: np.random.Generator, strength: float, *, cluster: bool, text
 def compact(rng: np.random.Generator, style: Style) -> Style:
     """Draw a tumour cell of the same stain, hardly larger than a leukocyte, with cytokeratin over its nucleus."""
     diameter = float(rng.uniform(12, 15.5))
-    nucleus = max(diameter * rng.uniform(0.55, 0.82), min(9.5, 0.82 * diameter))
+    nucleus = _draw_nucleus_um(rng, diameter, 0.55)
     cover = float(rng.uniform(0.4, 1.0))
     return replace(style, cover=cover, diameter_um=diameter, nucleus_ratio=float(nucleus / diameter))
+
+
+def _draw_nucleus_um(rng: np.random.Generator, diameter_um: float, least_ratio: float) -> float:
+    """Draw the diameter of a tumour cell's nucleus: 9.5 µm and more where the cell has room for it."""
+    most = 0.82
+    return max(diameter_um * rng.uniform(least_ratio, most), min(9.5, most * diameter_um))
 
 
 def mixed(rng: np.random.Generator, style: Style) -> Style:

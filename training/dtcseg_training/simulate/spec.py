@@ -269,6 +269,11 @@ def draw_spec(
     return replace(spec, counts=draw_counts(rng, spec, enriched, dirt))
 
 
+def without_tumour(counts: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
+    """Leave tumour cells out of a field's `counts`."""
+    return tuple((kind, number) for kind, number in counts if kind not in TUMOUR)
+
+
 def _turned(rng: np.random.Generator, vector: Vector, degrees: float) -> Vector:
     """Turn a stain vector by a few degrees and keep it a unit vector without negative parts."""
     return jittered(rng, np.array(vector) / np.linalg.norm(vector), np.tan(np.radians(degrees)) / np.sqrt(2))
