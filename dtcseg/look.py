@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, cast
@@ -45,6 +46,9 @@ _NEIGHBOUR_NUCLEUS_UM2 = (20.0, 160.0)
 _FEWEST_NEIGHBOURS = 4
 _GRAIN_SIGMA_PX = 2.0
 _OUTLINE_TOLERANCE_PX = 0.35
+_HIDES_NO_NUCLEUS_OD = 0.3
+"""A nucleus (0.6 OD typically) shows through fainter stain: what shows none there is no cell, and so no tumour cell
+(readers judge the nucleus: Borgen 1999, Cytotherapy 1:377). Under stronger stain a tumour cell may show none."""
 _CK_POSITIVE = 0.10
 """An object of which not even a quarter reaches this (cytokeratin plane averaged over 1.5 µm) is not
 cytokeratin-positive and no candidate: two thirds of the faintest tumour cells' mean, twice the faintest cytoplasm.
@@ -284,11 +288,13 @@ def _candidate(seen: _Seen, grid: WorkingGrid, tumour_threshold: float) -> Candi
     polygon = shapely.Polygon(ring)
     area_um2 = float(shapely.Polygon(seen.ring).area) * grid.mpp_um**2
     centre = polygon.centroid
+    anucleate = not seen.nucleus_px and seen.ck_od < _HIDES_NO_NUCLEUS_OD
+    least = math.inf if anucleate else tumour_threshold
     return Candidate(
         x_px=round(float(centre.x), 2),
         y_px=round(float(centre.y), 2),
         score=round(float(seen.probabilities[LOOK_CLASSES.index("tumour")]), 4),
-        call=call_of(seen.probabilities, tumour_threshold),
+        call=call_of(seen.probabilities, least),
         outline_px=np.round(ring, 2),
         diameter_um=round(2 * float(np.sqrt(area_um2 / np.pi)), 2),
         area_um2=round(area_um2, 1),
