@@ -30,6 +30,7 @@ class Candidate:
     score : float
         Calibrated probability that the object is a tumour cell, 0..1, rounded to 4 decimals.
     call : Call
+        Tumour from the weights' threshold of the score on, but not where a faint cell shows no nucleus (`dtcseg.look`).
     outline_px : (N, 2) float64
         Closed simple ring of (x, y) level-0 pixels, first point repeated as the last.
     diameter_um, area_um2 : float
