@@ -288,8 +288,7 @@ def _candidate(seen: _Seen, grid: WorkingGrid, tumour_threshold: float) -> Candi
     polygon = shapely.Polygon(ring)
     area_um2 = float(shapely.Polygon(seen.ring).area) * grid.mpp_um**2
     centre = polygon.centroid
-    anucleate = not seen.nucleus_px and seen.ck_od < _HIDES_NO_NUCLEUS_OD
-    least = math.inf if anucleate else tumour_threshold
+    least = math.inf if _is_anucleate(seen.nucleus_px, seen.ck_od) else tumour_threshold
     return Candidate(
         x_px=round(float(centre.x), 2),
         y_px=round(float(centre.y), 2),
@@ -306,6 +305,25 @@ def _candidate(seen: _Seen, grid: WorkingGrid, tumour_threshold: float) -> Candi
         nucleus_ratio=round(seen.nucleus_ratio, 2),
         ck_granularity=round(seen.ck_granularity, 3),
     )
+
+
+def _is_anucleate(nucleus_px: int, ck_od: float) -> bool:
+    return not nucleus_px and ck_od < _HIDES_NO_NUCLEUS_OD
+
+
+def is_anucleate(crop: FloatArray, masks: FloatArray) -> bool:
+    """Tell whether scoring never calls what lies in the middle of a crop tumour, for want of a nucleus.
+
+    Parameters
+    ----------
+    crop : (3, 128, 128) float32
+        Planes.
+    masks : (2, 128, 128) float32
+        Of the look at it (`LOOK_MASKS`).
+    """
+    cell, _ = _middle_object(masks[LOOK_MASKS.index("cell")])
+    nucleus = _own_nucleus(masks[LOOK_MASKS.index("nucleus")] > 0.5, cell)
+    return _is_anucleate(int(nucleus.sum()), float(crop[1][cell].mean()))
 
 
 def call_of(probabilities: FloatArray, tumour_threshold: float) -> Call:

@@ -2,14 +2,21 @@
 
 import numpy as np
 import pytest
+from dtcseg_training.fields import LOOK_MARGIN_PX
 from dtcseg_training.figures import Share
 from dtcseg_training.learn.bar import choose_bar
 from dtcseg_training.learn.gate import Judged, compare, decide, mcnemar
+from dtcseg_training.learn.judge import TUMOUR, probabilities
 from dtcseg_training.learn.meter import Meter
+from dtcseg_training.learn.simulated import FieldCrops
 from dtcseg_training.learn.suspicion import contradiction
 from dtcseg_training.learn.threshold import choose_threshold
 from dtcseg_training.learn.training_set import SlideCrops
 from dtcseg_training.temperature import fit_temperature
+
+from dtcseg.network.engine import Engine
+from dtcseg.network.model import LOOK_CLASSES, LOOK_MASKS, LOOK_PX
+from dtcseg.network.weights import resolve
 
 
 def judged(before, after, tumour, units=10):
@@ -243,3 +250,25 @@ def test_the_bar_costs_no_tumour_cell_that_was_called():
     after[1] = 0.2
     after[2] = 0.3
     assert choose_bar(judged(before, after, tumour, 2), 0.5) == 0.0  # less is found as it is
+
+
+@pytest.mark.parametrize(("nucleus", "ck_od", "never"), [(0, 0.2, True), (0, 0.5, False), (1, 0.2, False)])
+def test_weights_are_asked_as_scoring_calls(monkeypatch, nucleus, ck_od, never):
+    """A faint cell in which no nucleus is seen is never called tumour, however sure the look is."""
+
+    def sure_of_tumour(self, crops, *how):
+        masks = np.zeros((len(crops), len(LOOK_MASKS), LOOK_PX, LOOK_PX), np.float32)
+        masks[:, LOOK_MASKS.index("cell"), 40:88, 40:88] = 1
+        masks[:, LOOK_MASKS.index("nucleus"), 50:78, 50:78] = nucleus
+        calls = np.zeros((len(crops), len(LOOK_CLASSES)), np.float32)
+        calls[:, TUMOUR] = 1
+        return masks, calls
+
+    monkeypatch.setattr(Engine, "look", sure_of_tumour)
+    side = LOOK_PX + 2 * LOOK_MARGIN_PX
+    crops = np.zeros((1, 3, side, side), np.float16)
+    crops[:, 1] = ck_od
+    one = np.zeros(1, np.float32)
+    field = FieldCrops(crops, np.zeros((1, 2, side, side), bool), np.array([TUMOUR]), one, one, ())
+    (found,) = probabilities(resolve(), [field], "cpu")
+    assert found[0, TUMOUR] == (0 if never else 1)

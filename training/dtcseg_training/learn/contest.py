@@ -206,8 +206,11 @@ def calibrated(
     if not crops:
         return draft
     seen = np.concatenate(probabilities(draft, aside, device, told)).astype(np.float64)
-    logits = challenger.laboratory.temperature * np.log(np.maximum(seen, _LEAST_PROBABILITY))
-    temperature = fit_temperature(logits, np.concatenate([field.calls for field in aside]))
+    told_apart = seen[:, TUMOUR] > 0  # the others are called by a rule, not by their probability
+    if not told_apart.any():
+        return draft
+    logits = challenger.laboratory.temperature * np.log(np.maximum(seen[told_apart], _LEAST_PROBABILITY))
+    temperature = fit_temperature(logits, np.concatenate([field.calls for field in aside])[told_apart])
     info = challenger.calibrate(temperature=temperature)
     parent, threshold = challenger.parent, info.card.tumour_threshold
     first = _as_proposed(parent, aside, probabilities(parent, aside, device, lambda done: told(crops + done)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from dtcseg.look import is_anucleate
 from dtcseg.network.engine import Engine
 from dtcseg.network.model import LOOK_CLASSES
 from dtcseg.parallel import cores, ordered_map
@@ -32,6 +33,8 @@ def probabilities(
 ) -> list[npt.NDArray[np.float32]]:
     """Calibrated probabilities (N, 4) of the calls for the crops of each unit.
 
+    That of a tumour cell is 0 where scoring would call none whatever the look says (`is_anucleate`).
+
     Parameters
     ----------
     info : WeightsInfo
@@ -46,7 +49,9 @@ def probabilities(
     def work(part: tuple[int, int]) -> npt.NDArray[np.float32]:
         unit, first = units[part[0]], part[1]
         crops = np.ascontiguousarray(unit.crops[first : first + _PART][LOOK_INNER], np.float32)
-        return engine.look(crops, float(unit.spreads[0]), unit.signature)[1]
+        masks, calls = engine.look(crops, float(unit.spreads[0]), unit.signature)
+        calls[[is_anucleate(crop, seen) for crop, seen in zip(crops, masks, strict=True)], TUMOUR] = 0
+        return calls
 
     found: list[list[npt.NDArray[np.float32]]] = [[np.zeros((0, len(LOOK_CLASSES)), np.float32)] for _ in units]
     done = 0
