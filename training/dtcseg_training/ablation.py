@@ -2,8 +2,8 @@
 
 python -m dtcseg_training.ablation --work FOLDER
 
-Prints a table. The plans are a seventh of the default one; figures are lower than those of released weights and serve
-to compare rows only. The same command goes on after a stop.
+Prints a table. The plans hold a quarter of the default one's fields; figures are lower than those of released weights
+and serve to compare rows only. The same command goes on after a stop.
 """
 
 from __future__ import annotations

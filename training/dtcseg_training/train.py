@@ -73,17 +73,17 @@ class Plan:
     device : str
     """
 
-    lessons: int = 2000
+    lessons: int = 1200
     held_out: int = 120
-    mined: int = 1600
+    mined: int = 1000
     mined_held_out: int = 120
-    mined_dirty: int = 500
-    real: int = 600
-    mined_real: int = 1200
+    mined_dirty: int = 350
+    real: int = 400
+    mined_real: int = 700
     real_counted: int = 160
-    screen_epochs: int = 10
+    screen_epochs: int = 9
     look_epochs: int = 2
-    mined_epochs: int = 4
+    mined_epochs: int = 3
     start: str = ""
     device: str = "cpu"
     plain_rgb: bool = False
