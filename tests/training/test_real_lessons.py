@@ -44,7 +44,7 @@ def test_a_real_lesson_has_its_nuclei_under_their_centres(shared_data):
     for lesson in lessons:
         nuclear = lesson.planes[0].astype(np.float32)
         x, y = np.clip(np.round(lesson.nuclei).astype(int), 0, 263).T
-        assert (nuclear < np.median(nuclear[y, x])).mean() > 0.9, "half of it where they do not lie there"
+        assert np.median(nuclear[y, x]) > np.median(nuclear) + 0.15
     for name in ("tumour", "other"):
         strongest = []
         for lesson in lessons:
