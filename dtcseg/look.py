@@ -155,7 +155,7 @@ def look_closely(
     masks, calls = engine.look(crop[None], profile.ck_spread, profile.signature)
     middle = _middle_object(masks[0][LOOK_MASKS.index("cell")])
     seen = _measured(crop, masks[0], calls[0], (left, top), grid.mpp_um, middle)
-    nucleus = _own_nucleus(masks[0][LOOK_MASKS.index("nucleus")] > 0.5, middle[0])
+    nucleus = _own_nucleus(masks[0], middle[0])
     ring = _ring(nucleus.astype(np.float32)) + np.array([left, top]) if nucleus.any() else None
     outline = None if ring is None else np.round((ring + 0.5) * grid.downsample - 0.5, 2)
     return _candidate(seen, grid, engine.info.card.tumour_threshold), outline
@@ -202,7 +202,7 @@ def _measured(
     """Measure an object, whatever it is, from its mask and probability map (`_middle_object`)."""
     cell, cell_probability = middle
     ring = _ring(cell_probability) + np.asarray(corner, np.float64)
-    nucleus = _own_nucleus(masks[LOOK_MASKS.index("nucleus")] > 0.5, cell)
+    nucleus = _own_nucleus(masks, cell)
     ck = crop[1]
     ck_od = float(ck[cell].mean())
     covered = ck[nucleus] >= max(_COVERED_OD * ck_od, 0.05)
@@ -254,8 +254,9 @@ def _ring(probability: FloatArray) -> npt.NDArray[np.float64]:
     return np.asarray(largest.exterior.coords)
 
 
-def _own_nucleus(nuclear: npt.NDArray[np.bool_], cell: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _own_nucleus(masks: FloatArray, cell: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Nuclear pixels of the pieces that lie for the most part in the cell."""
+    nuclear: npt.NDArray[np.bool_] = masks[LOOK_MASKS.index("nucleus")] > 0.5
     labels, count = ndimage.label(nuclear)
     if not count:
         return nuclear & cell
@@ -322,7 +323,7 @@ def is_anucleate(crop: FloatArray, masks: FloatArray) -> bool:
         Of the look at it (`LOOK_MASKS`).
     """
     cell, _ = _middle_object(masks[LOOK_MASKS.index("cell")])
-    nucleus = _own_nucleus(masks[LOOK_MASKS.index("nucleus")] > 0.5, cell)
+    nucleus = _own_nucleus(masks, cell)
     return _is_anucleate(int(nucleus.sum()), float(crop[1][cell].mean()))
 
 
