@@ -32,6 +32,8 @@ _LEUKOCYTE_CK = 0.06
 """Where the upper end of the leukocytes' own cytokeratin signal lies on the plane (brightfield: faint cytoplasm)."""
 _MIN_SPAN = 0.008
 """Least span of a channel, as a share of its dtype's range or brightest pixel: noise must not be blown up."""
+_MIN_LEVELS = 2.0
+"""The same in grey levels: where all leukocytes fill one, a cell two above the ground is not twice as bright."""
 _PLANE_MAX = 3.0
 
 
@@ -123,7 +125,7 @@ def estimate_fluorescence(
         values = sample[:, roles[role]].astype(np.float32)
         level, noise = _background(values)
         top = max(float(values.max()) - level, 1.0)
-        least = max(_MIN_SPAN * min(full, 4 * top), 3 * noise, 1.0)
+        least = max(_MIN_SPAN * min(full, 4 * top), 3 * noise, _MIN_LEVELS)
         cells = values[inside] if inside.sum() >= _ENOUGH_PX else values[:0]
         if role == "cytokeratin":
             own = float(np.percentile(cells, 75)) - level if cells.size else 0.0

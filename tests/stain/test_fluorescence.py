@@ -61,6 +61,18 @@ def test_eight_bits_and_an_empty_field():
     assert np.abs(estimate_fluorescence(empty, ROLES).planes(empty[None])).max() < 0.01
 
 
+def test_single_grey_levels_are_no_stain():
+    """A cytokeratin channel so dark in 8 bits that leukocytes fill one or two levels of it, and tumour cells a dozen."""
+    rng = np.random.default_rng(4)
+    nuclei = rng.random(50_000) < 0.2
+    tumour = nuclei & (rng.random(nuclei.size) < 0.002)
+    ck = 5 + np.where(nuclei, rng.choice([0, 1, 2], nuclei.size, p=[0.3, 0.6, 0.1]), 0) + 9 * tumour
+    sample = np.stack([np.where(nuclei, 25, 5), ck], 1).astype(np.uint8)
+    planes = estimate_fluorescence(sample, {"nuclear": 0, "cytokeratin": 1}).planes(sample[None])
+    assert planes[1, 0][nuclei & ~tumour].max() < 0.08
+    assert planes[1, 0][tumour].min() > 0.25
+
+
 @pytest.mark.parametrize("share", [0.002, 0.01, 0.1])
 def test_a_sparse_slide_has_the_zero_and_the_scale_of_a_dense_one(share):
     """Few nuclei on the hazy ground of 8 bits: what passes the noise there must not be taken for leukocytes."""
