@@ -62,7 +62,7 @@ def test_eight_bits_and_an_empty_field():
 
 
 def test_single_grey_levels_are_no_stain():
-    """A cytokeratin channel so dark in 8 bits that leukocytes fill one or two levels of it, and tumour cells a dozen."""
+    """A cytokeratin channel so dark in 8 bits that leukocytes fill two levels of it, and tumour cells a dozen."""
     rng = np.random.default_rng(4)
     nuclei = rng.random(50_000) < 0.2
     tumour = nuclei & (rng.random(nuclei.size) < 0.002)
