@@ -35,8 +35,9 @@ _CROPS_A_TASK = 16
 NEIGHBOURHOOD_UM = 50.0
 _TOUCHING_UM = 2.0
 """Outlines this close belong to one cluster: about the error of both outlines together."""
-_SAME_OBJECT = 0.4
-"""Two outlines are of one object where they share more than this part of the smaller one."""
+_SAME_OBJECT, _SAME_WHATEVER = 0.4, 0.6
+"""Two outlines are of one object where they share more than this part of the smaller one: the first where the middle of
+one lies in the other, the second (cells of a pair over one another do) wherever it lies."""
 _MIN_CELL_UM2 = 12.0
 """Smaller than a 4 µm disc: no cell, but a grain; kept as a disc of this area, so that it can be seen and judged."""
 _COVERED_OD = 0.5
@@ -348,11 +349,17 @@ def _distinct(candidates: Sequence[Candidate]) -> list[Candidate]:
     taken: set[int] = set()
     for i, shape in enumerate(shapes):
         rivals = [int(j) for j in tree.query(shape) if int(j) in taken]
-        if any(_shared(shape, shapes[j]) > _SAME_OBJECT for j in rivals):
+        if any(_are_one(shape, shapes[j]) for j in rivals):
             continue
         kept.append(i)
         taken.add(i)
     return [ordered[i] for i in kept]
+
+
+def _are_one(a: shapely.Geometry, b: shapely.Geometry) -> bool:
+    """Tell whether two outlines are those of one object."""
+    within = a.contains(b.centroid) or b.contains(a.centroid)
+    return _shared(a, b) > (_SAME_OBJECT if within else _SAME_WHATEVER)
 
 
 def _shared(a: shapely.Geometry, b: shapely.Geometry) -> float:

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from dtcseg.network.model import SCREEN_STRIDE_PX
 from dtcseg.network.peaks import CANDIDATE_APART_PX, candidate_logits, core_peaks
+from dtcseg.stain.brightfield import BrightfieldProfile
 from dtcseg.tiles import lone_tile
 
 if TYPE_CHECKING:
@@ -24,11 +25,14 @@ _AROUND_UM = 15.0
 """Half of a tumour cell of common size (20 µm across), and 5 µm for what optics and JPEG carry beside it."""
 _LEAST_SHARE = 0.2
 """With less of the sample left, candidates are no exception on this slide, and all of it counts."""
+_PATCH_UM, _PATCH_OD = 40.0, 0.35
+"""Mean cytokeratin over so wide a square that no ordinary cells reach, crowded as they may be: pen ink in the colour of
+the stain, a fold, a lump. Ink over a twentieth of a small spot hid faint tumour cells all over it."""
 _HALO_PX = 32
 
 
 def ordinary_pixels(fields: Sequence[PixelArray], profile: SlideProfile, engine: Engine, mpp_um: float) -> PixelArray:
-    """Leave candidates, and what lies around them, out of a sample of fields.
+    """Leave candidates, and what lies around them, out of a sample of fields, and stain over more than a cell.
 
     A slide with many CK+ cells (a control, a heavily infiltrated marrow) would otherwise pass their stain for the
     background and the spread of its ordinary cells: with 60 tumour cells among 2,500, the spread was read up to thirty
@@ -56,8 +60,9 @@ def ordinary_pixels(fields: Sequence[PixelArray], profile: SlideProfile, engine:
 
 
 def _ordinary(field: PixelArray, profile: SlideProfile, engine: Engine, mpp_um: float) -> npt.NDArray[np.bool_]:
-    """Pixels (H, W) of a field that are far from candidates."""
-    planes, tile = lone_tile(profile.planes(field), halo=_HALO_PX, align=SCREEN_STRIDE_PX)  # type: ignore[arg-type]
+    """Pixels (H, W) of a field that are far from candidates, and in no patch of stain wider than cells."""
+    seen = profile.planes(field)  # type: ignore[arg-type]
+    planes, tile = lone_tile(seen, halo=_HALO_PX, align=SCREEN_STRIDE_PX)
     logits = candidate_logits(engine.screen(planes)[0])
     threshold = engine.info.card.candidate_threshold
     found = core_peaks(logits, tile, threshold, CANDIDATE_APART_PX)
@@ -65,4 +70,7 @@ def _ordinary(field: PixelArray, profile: SlideProfile, engine: Engine, mpp_um: 
     if len(found):
         far[tuple(np.round(found[:, 1::-1]).astype(int).T)] = False
         far = ndimage.distance_transform_edt(far) > _AROUND_UM / mpp_um
-    return far
+    side_px = round(_PATCH_UM / mpp_um)
+    zero = profile.ck_background if isinstance(profile, BrightfieldProfile) else 0.0  # perhaps that of the patch
+    patch = ndimage.uniform_filter(seen[1] + np.float32(zero), side_px) > _PATCH_OD
+    return cast("npt.NDArray[np.bool_]", far & ~ndimage.maximum_filter(patch, side_px))

@@ -204,15 +204,16 @@ def _sample(small: _Small, overview: Overview) -> list[PixelArray]:
     picks = np.linspace(0, rows.size - 1, 4 * _SAMPLE_FIELDS).astype(int)
     picks = np.random.default_rng(0).permutation(picks)
     fields: list[PixelArray] = []
-    for pick in picks:
+    for done, pick in enumerate(picks):
+        # where some cannot be decoded the others stay the same: a damaged tile must not change cells elsewhere
+        if done >= _SAMPLE_FIELDS <= 2 * len(fields):
+            break
         x, y = (
             int((v[pick] + 0.5) * small.spots.mpp_um / small.grid.mpp_um) - _SAMPLE_PX // 2 for v in (columns, rows)
         )
         field = _read_patch(small, x, y, _SAMPLE_PX)
         if field is not None:
             fields.append(field)
-        if len(fields) == _SAMPLE_FIELDS:
-            break
     if not fields:
         raise UnreadableRegion(
             small.slide.path, "no part of the spot can be decoded; copy the file again from the scanner"
