@@ -28,9 +28,10 @@ OURS, THEIRS = (*VECTORS, 0.1), (0.65, 0.70, 0.29, 0.27, 0.57, 0.78, 0.02)
 
 def stuck(cytoplasm_ck_od):
     """A laboratory whose chromogen sticks so much, out of focus."""
-    spec = draw_spec(np.random.default_rng(5), stain="new_fuchsin", mpp_um=0.5, size_px=(400, 400))
+    spec = draw_spec(np.random.default_rng(5), stain="new_fuchsin", mpp_um=0.5, size_px=(800, 800))
     staining = Staining(chromogen=(0.12, 0.91, 0.40), ck_od=0.7, cytoplasm_ck_od=cytoplasm_ck_od)
-    return replace(spec, staining=staining, optics=Optics(blur_um=1.0), density_per_mm2=2500.0)
+    counts = (("tumour_pair", 2), ("hc_paranuclear", 4), ("debris", 4), ("flake", 4))  # a style needs a dozen crops
+    return replace(spec, staining=staining, optics=Optics(blur_um=1.0), density_per_mm2=2500.0, counts=counts)
 
 
 def slide_of(spec, seed):

@@ -11,6 +11,7 @@ from dtcseg_training.fit import FitSettings, centre_loss, fit_look, fit_screen, 
 from dtcseg_training.lessons import load_lessons, make_lessons
 from dtcseg_training.mine import mine_lesson
 from dtcseg_training.simulate import draw_spec, render_field
+from dtcseg_training.simulate.cytokeratin import HAEMATOPOIETIC, TUMOUR, UNINTERPRETABLE
 from dtcseg_training.state import FitState
 from dtcseg_training.targets import centre_map
 from dtcseg_training.train import Plan, train
@@ -263,8 +264,8 @@ def test_positive_cells_do_not_change_what_ordinary_ones_show():
         return profile.ck_spread
 
     for seed in (0, 5):
-        spec = draw_spec(np.random.default_rng(seed), stain="dab", mpp_um=0.5, size_px=(528, 528), enriched=True)
+        spec = draw_spec(np.random.default_rng(seed), stain="dab", mpp_um=0.5, size_px=(792, 792), enriched=True)
         dark = replace(spec.staining, ck_od=1.3)
-        many = tuple((kind, 2 * number) for kind, number in spec.counts)
+        many = tuple((k, 2 * n) for k, n in spec.counts if k in TUMOUR + UNINTERPRETABLE + HAEMATOPOIETIC)
         spec = replace(spec, staining=dark, optics=replace(spec.optics, blur_um=1.2), counts=many)
         assert spread(spec) == pytest.approx(spread(replace(spec, counts=())), rel=0.15)  # without room: 2.3, 2.8

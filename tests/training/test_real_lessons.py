@@ -41,10 +41,13 @@ def test_a_real_lesson_has_its_nuclei_under_their_centres(shared_data):
     lessons = [real_lesson(7, index, shared_data) for index in range(12)]
     np.testing.assert_array_equal(real_lesson(7, 6, shared_data).planes, lessons[6].planes)
     assert sum(len(lesson.nuclei) for lesson in lessons) > 400
+    stronger = []
     for lesson in lessons:
         nuclear = lesson.planes[0].astype(np.float32)
         x, y = np.clip(np.round(lesson.nuclei).astype(int), 0, 263).T
-        assert np.median(nuclear[y, x]) > np.median(nuclear) + 0.15
+        assert (nuclear < np.median(nuclear[y, x])).mean() > 0.9, "half of it where they do not lie there"
+        stronger.append(np.median(nuclear[y, x]) - np.median(nuclear))
+    assert np.median(stronger) > 0.15
     for name in ("tumour", "other"):
         strongest = []
         for lesson in lessons:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from dtcseg_training.simulate import draw_spec, render_field
 from dtcseg_training.simulate.artefacts import ARTEFACTS
-from dtcseg_training.simulate.cytokeratin import HAEMATOPOIETIC, TUMOUR, UNINTERPRETABLE
+from dtcseg_training.simulate.cytokeratin import HAEMATOPOIETIC, TUMOUR, UNINTERPRETABLE, draw_style
 from dtcseg_training.simulate.field import Grid
 from dtcseg_training.simulate.leukocytes import ORDINARY
 from dtcseg_training.simulate.spec import (
@@ -142,6 +142,30 @@ def test_compact_tumour_cells_are_small_and_stained_over_their_nucleus():
     assert pairs[0] == pairs[1]
 
 
+@pytest.mark.parametrize(("kind", "least_um", "most_um"), [("hc_granular", 9, 20), ("megakaryocyte_reactive", 25, 62)])
+def test_reactive_marrow_cells_leave_their_nucleus_free(kind, least_um, most_um):
+    field = render_field(plain("dab", (600, 600), ((kind, 8),), density_per_mm2=0), np.random.default_rng(5))
+    _, ck = stain_planes(field)
+    cells = [(i, c) for i, c in enumerate(field.cells, 1) if c.kind == kind]
+    assert len(cells) == 8
+    assert all(least_um < c.diameter_um < most_um for _, c in cells)
+    if kind == "hc_granular":
+        assert all(c.nucleus_area_um2 < np.pi * 5.5**2 for _, c in cells)
+    over = [
+        ck[field.nucleus_labels == i].mean() / ck[(field.ck_labels == i) & (field.nucleus_labels != i)].mean()
+        for i, _ in cells
+        if (field.nucleus_labels == i).any()
+    ]
+    assert np.median(over) < 0.4
+
+
+def test_some_tumour_cells_have_a_ruffled_contour():
+    rng = np.random.default_rng(1)
+    rough = np.array([draw_style(rng, 0.6, cluster=False).roughness for _ in range(400)])
+    assert 0.1 < (rough > 0.13).mean() < 0.2
+    assert rough.max() < 0.2
+
+
 def test_mixed_textures_change_the_stain_and_nothing_else():
     counts = (("tumour_single", 12), ("tumour_cluster", 1))
     fields = [render_field(plain("dab", counts=counts, mixed=share), np.random.default_rng(7)) for share in (0.0, 1.0)]
@@ -237,6 +261,7 @@ def test_laboratories_differ():
     assert len({spec.staining.hematoxylin for spec in specs}) == len(specs)
     assert all(np.linalg.norm(spec.staining.chromogen) == pytest.approx(1) for spec in specs)
     assert not any(kind == "plasma_reactive" for s in specs if s.stain in ("dab", "aec") for kind, _ in s.counts)
+    assert {s.stain for s in specs if "glowing" in dict(s.counts)} == {"if"}
 
 
 def test_fluorescence_depths_and_missing_cd45():

@@ -158,24 +158,45 @@ def _leukocytes(folder: Path) -> Iterator[RealField]:
 
 def _smears(folder: Path) -> Iterator[RealField]:
     """Blood smears: white cells are nucleated; the pixel size is that of its red cells."""
+    for name, kept_back, pixels, kinds, boxes in _labelled_smears(folder):
+        red = kinds == 1
+        across = float(np.median(boxes[red, 2:])) if red.any() else 60.0
+        mpp_um = float(np.clip(_RED_CELL_UM / across, 0.1, 1.1))
+        centres = boxes[kinds == 0, :2]
+        yield RealField(name, "smears", ArraySlide(pixels, mpp_um), centres, _NUCLEUS_UM / mpp_um, kept_back)
+
+
+def white_cell_boxes(folder: Path) -> Iterator[tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]]:
+    """Read the blood smears that may be learned from, with the boxes of their white cells.
+
+    Parameters
+    ----------
+    folder : Path
+        `shared/data`.
+
+    Yields
+    ------
+    pixels : (H, W, 3) uint8
+    boxes : (N, 4) float64
+        x, y of the middle, width and height in pixels.
+    """
+    for _, kept_back, pixels, kinds, boxes in _labelled_smears(folder):
+        if not kept_back:
+            yield pixels, boxes[kinds == 0]
+
+
+def _labelled_smears(
+    folder: Path,
+) -> Iterator[tuple[str, bool, npt.NDArray[np.uint8], npt.NDArray[np.intp], npt.NDArray[np.float64]]]:
+    """Name, whether it is kept back, pixels, kinds (0 white cell, 1 red cell, 2 platelet) and boxes in pixels."""
     paths = sorted((folder / "smears").glob("*.txt"))
     kept_back = _held_out([path.stem for path in paths])
     for path in paths:
-        boxes = np.loadtxt(path, ndmin=2)
+        labels = np.loadtxt(path, ndmin=2)
         pixels = np.asarray(Image.open(path.with_suffix(".jpg")).convert("RGB"))
         height, width = pixels.shape[:2]
-        kinds, corners = boxes[:, 0].astype(int), boxes[:, 1:] * (width, height, width, height)
-        red = kinds == 1
-        across = float(np.median(corners[red, 2:])) if red.any() else 60.0
-        mpp_um = float(np.clip(_RED_CELL_UM / across, 0.1, 1.1))
-        yield RealField(
-            path.stem,
-            "smears",
-            ArraySlide(pixels, mpp_um),
-            corners[kinds == 0, :2],
-            _NUCLEUS_UM / mpp_um,
-            path.stem in kept_back,
-        )
+        boxes = labels[:, 1:] * (width, height, width, height)
+        yield path.stem, path.stem in kept_back, pixels, labels[:, 0].astype(np.intp), boxes
 
 
 def _immunohistochemistry(_: Path) -> Iterator[RealField]:

@@ -13,8 +13,18 @@ from dtcseg.screen import read_planes
 from dtcseg.stain.brightfield import BrightfieldProfile
 from dtcseg.working import plan_grid
 from dtcseg_training.composite import composite_field
-from dtcseg_training.fields import ArraySlide, Lesson, as_it_is, centres_of, draw_profile, no_crops, object_crops
+from dtcseg_training.fields import (
+    ArraySlide,
+    Lesson,
+    as_it_is,
+    centres_of,
+    draw_profile,
+    make_lesson,
+    no_crops,
+    object_crops,
+)
 from dtcseg_training.real import TRAINABLE, real_fields
+from dtcseg_training.white_cells import white_cells, with_white_cells
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +50,8 @@ _COMPOSITES = 0.5
 """Share of the images that get CK+ cells; the others stay as negatives."""
 _APART, _GLASS_PX = 0.5, 12
 """Share of the lessons whose images have empty glass around them, and how much: nuclei that a border cuts count."""
+_WHITE_CELLS = 0.6
+"""Share of the simulated fields that get nuclei of real white cells."""
 _ZOOM = 0.2
 """Pixel sizes are assumed, not known: cells are shown larger and smaller by as much (log scale, half range)."""
 
@@ -84,6 +96,21 @@ def real_lesson(
         for name in ("nuclei", "tumour", "other", "crops", "masks", "calls", "spreads")
     }
     return Lesson(planes=planes, **joined)
+
+
+def lesson_with_white_cells(
+    seed: int, index: int, folder: Path, seen_as: Callable[[SlideProfile], SlideProfile] = as_it_is
+) -> Lesson:
+    """Render a field as `make_lesson`, and lay nuclei of real white cells into most of them.
+
+    Parameters
+    ----------
+    seed, index, folder, seen_as
+        As `real_lesson`.
+    """
+    lesson = make_lesson(seed, index, seen_as)
+    rng = np.random.default_rng([seed, index, 1])
+    return with_white_cells(lesson, white_cells(folder), rng) if rng.random() < _WHITE_CELLS else lesson
 
 
 def _moved(centres: npt.NDArray[np.float32], width: int, height: int, left: int, top: int) -> npt.NDArray[np.float32]:

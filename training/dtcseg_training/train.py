@@ -25,7 +25,7 @@ from dtcseg_training.lessons import load_lessons, make_lessons
 from dtcseg_training.mine import any_field, dirty_field, mine_lesson, mine_real_lesson
 from dtcseg_training.plain_rgb import PlainRgb
 from dtcseg_training.real import TRAINABLE, shared_data
-from dtcseg_training.real_lessons import real_lesson
+from dtcseg_training.real_lessons import lesson_with_white_cells, real_lesson
 from dtcseg_training.side_by_side import side_by_side
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ class Plan:
         Fields of each kind; dirty ones are full of what is no tumour cell.
     real, mined_real : int
         Lessons of real images, with CK+ cells laid into half of them (`real_lesson`), and of what the screen takes for
-        a candidate on them (`mine_real_lesson`); they need the folder of `real.shared_data`.
+        a candidate on them (`mine_real_lesson`); they need the folder of `real.shared_data`. Without `real` no nuclei
+        of real white cells are laid into simulated fields either.
     real_counted : int
         Lessons of real images by which the threshold of nuclei is set, beside the held-out fields. The images are those
         learned from: the others are kept to judge the weights.
@@ -107,7 +108,9 @@ def train(out: Path, work: Path, plan: Plan) -> WeightsInfo:
     processes = cores()
     seen_as = PlainRgb.instead_of if plan.plain_rgb else as_it_is
     for kind in ("held_out", "lessons"):
-        simulated = partial(make_lesson, seen_as=seen_as)
+        simulated: Callable[[int, int], Lesson] = partial(make_lesson, seen_as=seen_as)
+        if plan.real:
+            simulated = partial(lesson_with_white_cells, folder=_real_folder(), seen_as=seen_as)
         count = plan.count(kind)
         make_lessons(_folder(work, kind), seed=SEEDS[kind], count=count, processes=processes, make=simulated)
     if plan.real or plan.real_counted:

@@ -217,6 +217,20 @@ def draw_flake(canvas: Canvas, x: float, y: float, rng: np.random.Generator, loo
     return replace(_coloured(patch, amount, n, hull, random_colour(rng, GREY)), ck_od=0.0)
 
 
+def draw_glowing(canvas: Canvas, x: float, y: float, rng: np.random.Generator, look: Look, n: int, od: float) -> Drawn:
+    """Draw a dead cell or granule cell that glows by itself in all channels, most in CK and CD45."""
+    hull = blob(rng, x, y, rng.uniform(3.5, 9), elongation=rng.uniform(1, 1.5), roughness=rng.uniform(0.03, 0.15))
+    patch = canvas.patch(x, y, hull.reach_um + 3)
+    if patch is None:
+        return _unseen(hull)
+    depth, _ = patch.polar(hull)
+    grain = patch.noise(str(rng.choice(["fine", "mid", "coarse"])), rng)
+    inside = patch.soft(depth, rng.uniform(0.4, 1.5))
+    amount = np.maximum(1 + np.float32(rng.uniform(0, 0.5)) * grain, 0.05) * inside * np.float32(rng.uniform(0.3, 2.0))
+    glow = (float(rng.uniform(0, 0.6)), 1.0, float(rng.uniform(0.4, 1.6)))
+    return _coloured(patch, amount, n, hull, random_colour(rng, BROWN_BLACK), glow)
+
+
 DrawArtefact = Callable[[Canvas, float, float, np.random.Generator, Look, int, float], Drawn]
 ARTEFACTS: dict[str, DrawArtefact] = {
     "squame": draw_squame,
@@ -228,4 +242,5 @@ ARTEFACTS: dict[str, DrawArtefact] = {
     "ink": draw_ink,
     "dust": draw_dust,
     "flake": draw_flake,
+    "glowing": draw_glowing,
 }

@@ -15,6 +15,10 @@ import numpy.typing as npt
 
 from dtcseg_training.simulate.canvas import ANGLES, Canvas, FloatArray, Patch, blob, notched
 
+_SPREAD_LOBES = 0.35
+"""Share of the granulocytes whose lobes lie wide apart, as in flat cells: `dtcseg-7` counted many of them twice on
+slides made of real ones."""
+
 
 @dataclass(frozen=True)
 class Look:
@@ -316,12 +320,12 @@ def disc(rng: np.random.Generator, x: float, y: float, radius: float, elongation
 
 def segmented_nucleus(rng: np.random.Generator, x: float, y: float, pieces: int, band: bool) -> list[Disc]:
     """Lobes of a neutrophil or eosinophil, or the overlapping discs of a band form, along an arc."""
-    reach = rng.uniform(2.2, 3.2)
+    reach = rng.uniform(3.0, 4.3) if rng.random() < _SPREAD_LOBES else rng.uniform(2.2, 3.2)
     sweep = rng.uniform(2.6, 4.4) if pieces > 2 or band else rng.uniform(1.8, 3.0)
     start = rng.random() * 2 * np.pi
     angles = start + np.linspace(0, sweep, pieces)
     middle = start + sweep / 2
-    size = rng.uniform(1.3, 1.7) if band else rng.uniform(3.4, 4.4) / np.sqrt(pieces)
+    size = rng.uniform(1.3, 1.7) if band else rng.uniform(3.0 if reach > 3.2 else 3.4, 4.4) / np.sqrt(pieces)
     shapes = []
     for angle in angles:
         jitter = 0.0 if band else rng.normal(0, 0.3)
@@ -337,10 +341,12 @@ def draw_granulocyte(
 ) -> Drawn:
     """Draw a neutrophil, band form or eosinophil."""
     band = kind == "band"
-    pieces = 7 if band else int(rng.choice([2, 3, 4, 5], p=[0.2, 0.45, 0.25, 0.1]))
+    pieces = 11 if band else int(rng.choice([2, 3, 4, 5], p=[0.2, 0.45, 0.25, 0.1]))
     if kind == "eosinophil":
         pieces = 2 if rng.random() < 0.8 else 3
-    cell_radius = rng.uniform(5.2, 7.0)
+    parts = segmented_nucleus(rng, x, y, pieces, band)
+    lobes_reach = max(np.hypot(part.x_um - x, part.y_um - y) + 0.8 * part.radius_um for part in parts)
+    cell_radius = max(rng.uniform(5.2, 7.0), float(lobes_reach))
     cell = blob(rng, x, y, cell_radius, elongation=rng.uniform(1, 1.2), roughness=0.04)
     patch = canvas.patch(x, y, cell.reach_um + 2.5)
     if patch is None:
@@ -353,7 +359,6 @@ def draw_granulocyte(
         grains = np.maximum(patch.noise("fine", rng) + 0.6, 0) * inside
         patch.add_colour(grains * np.float32(look.eosin * rng.uniform(0.5, 1.5)), look.granules)
         patch.add_glow(grains * np.float32(rng.uniform(0.02, 0.12)), (0.15, 1.0, 0.5))
-    parts = segmented_nucleus(rng, x, y, pieces, band)
     chromatin = Chromatin(rng.uniform(0.8, 1.15), 0.16, "mid", 0.15)
     nucleus = paint_nucleus(patch, *lobes(patch, parts), chromatin, look, rng, edge, n)
     return Drawn(2 * cell_radius, _middle(patch, nucleus, x, y), float((nucleus > 0.5).sum() * patch.mpp_um**2))
@@ -368,27 +373,41 @@ def _middle(patch: Patch, inside: FloatArray, x: float, y: float) -> tuple[float
 
 
 def draw_megakaryocyte(
-    canvas: Canvas, kind: str, x: float, y: float, rng: np.random.Generator, look: Look, n: int
+    canvas: Canvas,
+    kind: str,
+    x: float,
+    y: float,
+    rng: np.random.Generator,
+    look: Look,
+    n: int,
+    stained: Callable[[Patch, FloatArray, FloatArray, FloatArray], float] | None = None,
 ) -> Drawn:
-    """Draw a megakaryocyte: 30 to 60 µm, one multilobed nucleus, granular cytoplasm."""
+    """Draw a megakaryocyte: 30 to 60 µm, one multilobed nucleus, granular cytoplasm.
+
+    `stained` lays cytokeratin over the cell (patch, depth, memberships of cell and nucleus) and returns its mean
+    density; the cell has an outline then.
+    """
     cell_radius = rng.uniform(13, 30)
     cell = blob(rng, x, y, cell_radius, elongation=rng.uniform(1, 1.3), roughness=0.07)
     patch = canvas.patch(x, y, cell.reach_um + 3)
     nucleus_radius = cell_radius * rng.uniform(0.4, 0.62)
+    ring = cell.ring() if stained else np.zeros((0, 2))
     if patch is None:
-        return Drawn(2 * cell_radius, (x, y), np.pi * nucleus_radius**2)
+        return Drawn(2 * cell_radius, (x, y), np.pi * nucleus_radius**2, ring_um=ring)
     edge = own_blur(look, rng) + 0.3
     depth, relative = patch.polar(cell)
     inside = paint_cytoplasm(patch, (depth, relative), rng, edge, 1.4 * look.cytoplasm, 0.5)
     paint_cd45(patch, depth, inside, rng, 0.25)
     parts = [disc(rng, x, y, 0.55 * nucleus_radius, rng.uniform(1, 1.3))]
-    for angle in rng.random() * 6 + np.linspace(0, 2 * np.pi, int(rng.integers(4, 9)), endpoint=False):
+    for angle in rng.random() * 6 + np.linspace(0, 2 * np.pi, int(rng.integers(2, 9)), endpoint=False):
         away = rng.uniform(0.4, 0.65) * nucleus_radius
         size = rng.uniform(0.35, 0.55) * nucleus_radius
         parts.append(disc(rng, x + away * np.cos(angle), y + away * np.sin(angle), size, rng.uniform(1, 1.4)))
     chromatin = Chromatin(rng.uniform(0.6, 1.0), 0.2, "coarse", 0.1)
     nucleus = paint_nucleus(patch, *lobes(patch, parts), chromatin, look, rng, edge, n)
-    return Drawn(2 * cell_radius, _middle(patch, nucleus, x, y), float((nucleus > 0.5).sum() * patch.mpp_um**2))
+    ck_od = stained(patch, depth, inside, nucleus) if stained else 0.0
+    area_um2 = float((nucleus > 0.5).sum() * patch.mpp_um**2)
+    return Drawn(2 * cell_radius, _middle(patch, nucleus, x, y), area_um2, ck_od, ring_um=ring)
 
 
 def draw_mitosis(canvas: Canvas, kind: str, x: float, y: float, rng: np.random.Generator, look: Look, n: int) -> Drawn:

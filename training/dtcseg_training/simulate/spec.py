@@ -389,6 +389,7 @@ _EXPECTED: dict[str, tuple[float, float]] = {
     **dict(zip(TUMOUR, ((2.2, 0.002), (0.4, 0.0003), (0.35, 0.0003)), strict=True)),
     **dict.fromkeys(UNINTERPRETABLE, (0.45, 0.001)),
     **dict.fromkeys(HAEMATOPOIETIC, (0.5, 0.01)),
+    "megakaryocyte_reactive": (0.2, 0.002),
     "squame": (0.2, 0.003),
     "precipitate": (0.7, 0.05),
     "pigment": (0.35, 0.01),
@@ -398,7 +399,15 @@ _EXPECTED: dict[str, tuple[float, float]] = {
     "ink": (0.03, 0.0005),
     "dust": (0.3, 0.1),
     "flake": (0.5, 0.1),
+    "glowing": (0.6, 0.02),
 }
+
+
+def reactive_kinds(stain: Stain) -> tuple[str, ...]:
+    """Haematopoietic cells that may hold what a stain shows."""
+    if stain in ("new_fuchsin", "fast_red", "if"):
+        return HAEMATOPOIETIC
+    return tuple(k for k in HAEMATOPOIETIC if k != "plasma_reactive")  # alkaline phosphatase alone, Borgen 1998
 
 
 def draw_counts(rng: np.random.Generator, spec: FieldSpec, enriched: bool, dirt: float) -> tuple[tuple[str, int], ...]:
@@ -407,8 +416,10 @@ def draw_counts(rng: np.random.Generator, spec: FieldSpec, enriched: bool, dirt:
     crowd = float(rng.choice([0.0, 0.6, 1.0, 1.6], p=[0.08, 0.3, 0.42, 0.2])) if enriched else 1.0
     counts = []
     for kind, (rich, plain) in _EXPECTED.items():
-        if kind == "plasma_reactive" and spec.stain not in ("new_fuchsin", "fast_red", "if"):
-            continue  # direct reactivity with alkaline phosphatase, Borgen 1998
+        if kind in HAEMATOPOIETIC and kind not in reactive_kinds(spec.stain):
+            continue
+        if kind == "glowing" and spec.stain != "if":
+            continue
         times = 1.0 if kind in TUMOUR + UNINTERPRETABLE + HAEMATOPOIETIC else dirt
         counts.append((kind, int(rng.poisson((rich if enriched else plain) * area * crowd * times))))
     return tuple((kind, number) for kind, number in counts if number)
