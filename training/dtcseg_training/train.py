@@ -109,7 +109,7 @@ def train(out: Path, work: Path, plan: Plan) -> WeightsInfo:
     seen_as = PlainRgb.instead_of if plan.plain_rgb else as_it_is
     for kind in ("held_out", "lessons"):
         simulated: Callable[[int, int], Lesson] = partial(make_lesson, seen_as=seen_as)
-        if plan.real:
+        if plan.real and not plan.plain_rgb:  # white cells are laid into the nuclear plane
             simulated = partial(lesson_with_white_cells, folder=_real_folder(), seen_as=seen_as)
         count = plan.count(kind)
         make_lessons(_folder(work, kind), seed=SEEDS[kind], count=count, processes=processes, make=simulated)
