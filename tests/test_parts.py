@@ -15,7 +15,7 @@ from dtcseg.parts import take_step
 from dtcseg.score import score_slide
 
 SAMPLES = Path(__file__).parents[1] / "data_samples"
-JOB = SlideJob(name="s", files=(SAMPLES / "P05_baseline_if.ome.tif",))
+JOB = SlideJob(name="s", files=(SAMPLES / "P02_baseline_fast_red.ome.tif",))
 
 
 def silent(share):

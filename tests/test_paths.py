@@ -9,7 +9,7 @@ from benchmark_files import load_benchmark
 from dtcseg.network.cpu import FusedConvolution
 from dtcseg.network.weights import resolve
 
-SAMPLE = Path(__file__).parents[1] / "data_samples" / "P05_baseline_if.ome.tif"
+SAMPLE = Path(__file__).parents[1] / "data_samples" / "P02_baseline_fast_red.ome.tif"
 
 
 @pytest.fixture(scope="module")

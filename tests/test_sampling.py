@@ -95,7 +95,7 @@ def test_areas_and_blocks_of_fields():
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
     """One sample slide counted whole, and on 12 of its fields."""
-    job = SlideJob(name="s", files=(SAMPLES / "P05_baseline_if.ome.tif",))
+    job = SlideJob(name="s", files=(SAMPLES / "P02_baseline_fast_red.ome.tif",))
     config = ScoreConfig(out=tmp_path_factory.mktemp("out"), device="cpu")
     whole = score_slide(job, config)
     with pytest.MonkeyPatch.context() as patch:
