@@ -206,7 +206,7 @@ def _sample(small: _Small, overview: Overview) -> list[PixelArray]:
     fields: list[PixelArray] = []
     for done, pick in enumerate(picks):
         # where some cannot be decoded the others stay the same: a damaged tile must not change cells elsewhere
-        if done >= _SAMPLE_FIELDS <= 2 * len(fields):
+        if done >= _SAMPLE_FIELDS and 2 * len(fields) >= _SAMPLE_FIELDS:
             break
         x, y = (
             int((v[pick] + 0.5) * small.spots.mpp_um / small.grid.mpp_um) - _SAMPLE_PX // 2 for v in (columns, rows)

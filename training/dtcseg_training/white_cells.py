@@ -64,10 +64,11 @@ def white_cells(folder: Path) -> tuple[WhiteCell, ...]:
     """
     cells = []
     for pixels, boxes in white_cell_boxes(folder):
-        white = np.percentile(pixels.reshape(-1, 3), 95, axis=0)
-        od = -np.log10(np.clip(pixels.astype(np.float32), 4, None) / white.astype(np.float32))
+        light = pixels[:, :, :2]  # red and green: nuclei are blue-violet
+        white = np.percentile(light.reshape(-1, 2), 95, axis=0)
+        od = -np.log10(np.clip(light.astype(np.float32), 4, None) / white.astype(np.float32)).mean(2)
         for box in boxes:
-            cell = _cut(od[:, :, :2].mean(2), box)  # red and green light: nuclei are blue-violet
+            cell = _cut(od, box)
             if cell is not None:
                 cells.append(cell)
     return tuple(cells)
