@@ -9,7 +9,6 @@ from scipy import ndimage
 
 from dtcseg.network.model import SCREEN_STRIDE_PX
 from dtcseg.network.peaks import CANDIDATE_APART_PX, candidate_logits, core_peaks
-from dtcseg.stain.brightfield import BrightfieldProfile
 from dtcseg.tiles import lone_tile
 
 if TYPE_CHECKING:
@@ -71,6 +70,6 @@ def _ordinary(field: PixelArray, profile: SlideProfile, engine: Engine, mpp_um: 
         far[tuple(np.round(found[:, 1::-1]).astype(int).T)] = False
         far = ndimage.distance_transform_edt(far) > _AROUND_UM / mpp_um
     side_px = round(_PATCH_UM / mpp_um)
-    zero = profile.ck_background if isinstance(profile, BrightfieldProfile) else 0.0  # perhaps that of the patch
-    patch = ndimage.uniform_filter(seen[1] + np.float32(zero), side_px) > _PATCH_OD
+    stained = seen[1] + np.float32(profile.ck_background)  # whose zero is perhaps that of the patch
+    patch = ndimage.uniform_filter(stained, side_px) > _PATCH_OD
     return cast("npt.NDArray[np.bool_]", far & ~ndimage.maximum_filter(patch, side_px))

@@ -59,6 +59,11 @@ class SlideProfile(Profile, Protocol):
         """How far the cytokeratin of this slide's ordinary cells spreads, on the plane."""
         ...
 
+    @property
+    def ck_background(self) -> float:
+        """What its ordinary cells show of cytokeratin and the plane leaves out."""
+        ...
+
 
 @dataclass(frozen=True)
 class Screening:

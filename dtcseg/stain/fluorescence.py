@@ -64,6 +64,11 @@ class FluorescenceProfile:
         """How the slide is stained (`dtcseg.network.reading.Signature`)."""
         return (self.ck_spread,)
 
+    @property
+    def ck_background(self) -> float:
+        """Nothing: leukocytes' own signal stays on the plane, of which it is the measure."""
+        return 0.0
+
     def to_json(self) -> dict[str, object]:
         """Return the profile as plain JSON values."""
         return {

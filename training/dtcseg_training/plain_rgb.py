@@ -18,6 +18,7 @@ class PlainRgb:
     """A profile without stains."""
 
     ck_spread = 0.0
+    ck_background = 0.0
     signature: tuple[float, ...] = ()
 
     @classmethod
