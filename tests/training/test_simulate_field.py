@@ -150,13 +150,32 @@ def test_reactive_marrow_cells_leave_their_nucleus_free(kind, least_um, most_um)
     assert len(cells) == 8
     assert all(least_um < c.diameter_um < most_um for _, c in cells)
     if kind == "hc_granular":
-        assert all(c.nucleus_area_um2 < np.pi * 5.5**2 for _, c in cells)
+        assert all(c.nucleus_area_um2 < np.pi * 5.75**2 for _, c in cells)
     over = [
         ck[field.nucleus_labels == i].mean() / ck[(field.ck_labels == i) & (field.nucleus_labels != i)].mean()
         for i, _ in cells
         if (field.nucleus_labels == i).any()
     ]
     assert np.median(over) < 0.4
+
+
+def test_only_cd45_tells_a_double_positive_cell_from_a_tumour_cell():
+    counts = (("double_positive", 8), ("tumour_single", 8))
+    field = render_field(plain("if", (900, 900), counts, density_per_mm2=0), np.random.default_rng(5))
+    ck, cd45 = (
+        {
+            kind: [
+                field.image[..., channel][field.ck_labels == i].mean()
+                for i, cell in enumerate(field.cells, 1)
+                if cell.kind == kind and (field.ck_labels == i).any()
+            ]
+            for kind, _ in counts
+        }
+        for channel in (1, 2)
+    )
+    assert min(cd45["double_positive"]) > 1.5 * max(cd45["tumour_single"])  # the ground and bleed-through
+    assert np.median(ck["double_positive"]) > 0.4 * np.median(ck["tumour_single"])
+    assert {cell.call for cell in field.cells if cell.kind == "double_positive"} == {"haematopoietic"}
 
 
 def test_some_tumour_cells_have_a_ruffled_contour():
@@ -262,6 +281,9 @@ def test_laboratories_differ():
     assert all(np.linalg.norm(spec.staining.chromogen) == pytest.approx(1) for spec in specs)
     assert not any(kind == "plasma_reactive" for s in specs if s.stain in ("dab", "aec") for kind, _ in s.counts)
     assert {s.stain for s in specs if "glowing" in dict(s.counts)} == {"if"}
+    double = {(s.stain, s.fluorescence.cd45) for s in specs if "double_positive" in dict(s.counts)}
+    assert double == {("if", True)}
+    assert {s.fluorescence.cd45 for s in specs} == {True, False}
 
 
 def test_fluorescence_depths_and_missing_cd45():

@@ -221,7 +221,6 @@ def draw_profile(
 
 def _fluorescence_profile(sample: PixelArray, rng: np.random.Generator) -> FluorescenceProfile:
     profile = estimate_fluorescence(sample, {"nuclear": 0, "cytokeratin": 1, "leukocyte": 2})
-    marker = 1.0 if rng.random() < 0.7 else 0.0  # many labs stain without CD45
     jitter = np.exp(rng.normal(0, (0.12, 0.2, 0.2)))
     return FluorescenceProfile(
         channels=profile.channels,
@@ -229,7 +228,7 @@ def _fluorescence_profile(sample: PixelArray, rng: np.random.Generator) -> Fluor
         scales=(
             profile.scales[0] * float(jitter[0]),
             profile.scales[1] * float(jitter[1]),
-            profile.scales[2] * float(jitter[2]) * marker,
+            profile.scales[2] * float(jitter[2]),
         ),
         ck_spread=profile.ck_spread * float(jitter[1] * np.exp(rng.normal(0, _SPREAD_ERROR))),
     )
@@ -320,7 +319,7 @@ def _reactive(rng: np.random.Generator, spec: FieldSpec) -> FieldSpec:
     if rng.random() >= _REACTIVE:
         return spec
     counts = dict(spec.counts)
-    for kind in reactive_kinds(spec.stain):
+    for kind in reactive_kinds(spec):
         many = _REACTIVE_CELLS * (0.4 if kind == "megakaryocyte_reactive" else 1.0)  # they are large
         counts[kind] = counts.get(kind, 0) + int(rng.poisson(many))
     return replace(spec, counts=tuple((kind, number) for kind, number in counts.items() if number))

@@ -40,12 +40,15 @@ HAEMATOPOIETIC = (
     "granulocyte_reactive",
     "hc_granular",
     "megakaryocyte_reactive",
+    "double_positive",
 )
 _RAGGED = 0.15
 """Share of the tumour cells (or clusters) with a ruffled contour: two of the six that `dtcseg-7` missed on slides of
 three simulators written apart from this one were large ones of such a shape."""
-_MYELOID = 0.35
+_MYELOID = 0.5
 """Share of the vacuolar cells that are myeloid, with a larger and paler nucleus; granular ones are as a rule."""
+_DOUBLE_UM = (10.5, 24.0)
+"""Diameter of a cell that holds both cytokeratin and CD45: of leukocytes, from blast to macrophage."""
 
 
 @dataclass(frozen=True)
@@ -193,9 +196,16 @@ def _coverage(patch: Patch, cover: float, rng: np.random.Generator) -> FloatArra
 
 
 def draw_tumour(
-    canvas: Canvas, x: float, y: float, rng: np.random.Generator, look: Look, number: int, style: Style
+    canvas: Canvas,
+    x: float,
+    y: float,
+    rng: np.random.Generator,
+    look: Look,
+    number: int,
+    style: Style,
+    cd45: float = 0.0,
 ) -> Drawn:
-    """Draw one tumour cell; in a cluster its neighbours share the style."""
+    """Draw one tumour cell; in a cluster its neighbours share the style. Only a mimic of one holds CD45."""
     radius = style.diameter_um / 2 * np.exp(rng.normal(0, 0.06))
     cell = blob(rng, x, y, radius, elongation=rng.uniform(1, 1.6), roughness=style.roughness, harmonics=8)
     nuclear_radius = radius * style.nucleus_ratio * np.exp(rng.normal(0, 0.05))
@@ -214,6 +224,8 @@ def draw_tumour(
     edge = own_blur(look, rng)
     depth, from_middle = patch.polar(cell)
     inside = paint_cytoplasm(patch, (depth, from_middle), rng, edge, 1.5 * look.cytoplasm, 0.2)
+    if cd45:
+        paint_cd45(patch, depth, inside, rng, cd45)
     nuclear_depth, relative = patch.polar(nucleus)
     coarse = str(rng.choice(["fine", "mid", "coarse"], p=[0.2, 0.5, 0.3]))
     chromatin = Chromatin(
@@ -305,13 +317,16 @@ def draw_haematopoietic(
 ) -> Drawn:
     """Draw a CK+ haematopoietic cell: a nucleus of 6 to 9 µm left free by an even, vacuolar or paranuclear stain.
 
-    Myeloid cells have a paler nucleus of up to 10.8 µm: tumour cells that leave their nucleus free have larger ones.
+    Myeloid cells have a paler nucleus of up to 11.4 µm, often bent. Megakaryocytes, and in fluorescence whatever holds
+    CD45, are haematopoietic whatever they look like otherwise.
     """
     if kind == "megakaryocyte_reactive":
         return _draw_reactive_megakaryocyte(canvas, kind, x, y, rng, look, number, strength)
+    if kind == "double_positive":
+        return _draw_double_positive(canvas, kind, x, y, rng, look, number, strength)
     wide = kind in ("plasma_reactive", "granulocyte_reactive")
     myeloid = kind == "hc_granular" or (kind == "hc_vacuolar" and rng.random() < _MYELOID)
-    nuclear_radius = rng.uniform(3.7, 5.4) if myeloid else rng.uniform(3.0, 4.5)
+    nuclear_radius = rng.uniform(3.7, 5.7) if myeloid else rng.uniform(3.0, 4.5)
     if myeloid:
         radius = nuclear_radius * rng.uniform(1.3, 1.75)
     else:
@@ -362,6 +377,18 @@ def _draw_reactive_megakaryocyte(
         return paint_stain(patch, np.maximum(1 + grain, 0) * free * inside, inside, od, number)
 
     drawn = draw_megakaryocyte(canvas, kind, x, y, rng, look, number, stained)
+    return replace(drawn, call="haematopoietic", texture=kind)
+
+
+def _draw_double_positive(
+    canvas: Canvas, kind: str, x: float, y: float, rng: np.random.Generator, look: Look, number: int, strength: float
+) -> Drawn:
+    """Draw a leukocyte stained like a tumour cell: only its CD45 tells it."""
+    style = draw_style(rng, 0.8 * strength, cluster=False)
+    cover = rng.uniform(0, 0.25) if rng.random() < 0.5 else style.cover
+    size, ratio = float(rng.uniform(*_DOUBLE_UM)), float(rng.uniform(0.5, 0.8))
+    style = replace(style, cover=cover, diameter_um=size, nucleus_ratio=ratio)
+    drawn = draw_tumour(canvas, x, y, rng, look, number, style, cd45=float(rng.uniform(0.5, 1.4)))
     return replace(drawn, call="haematopoietic", texture=kind)
 
 

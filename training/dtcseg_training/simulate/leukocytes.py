@@ -382,7 +382,7 @@ def draw_megakaryocyte(
     n: int,
     stained: Callable[[Patch, FloatArray, FloatArray, FloatArray], float] | None = None,
 ) -> Drawn:
-    """Draw a megakaryocyte: 30 to 60 µm, one multilobed nucleus, granular cytoplasm.
+    """Draw a megakaryocyte: 30 to 60 µm, granular cytoplasm, one nucleus of many lobes or (two in five) few bulges.
 
     `stained` lays cytokeratin over the cell (patch, depth, memberships of cell and nucleus) and returns its mean
     density; the cell has an outline then.
@@ -398,13 +398,18 @@ def draw_megakaryocyte(
     depth, relative = patch.polar(cell)
     inside = paint_cytoplasm(patch, (depth, relative), rng, edge, 1.4 * look.cytoplasm, 0.5)
     paint_cd45(patch, depth, inside, rng, 0.25)
-    parts = [disc(rng, x, y, 0.55 * nucleus_radius, rng.uniform(1, 1.3))]
-    for angle in rng.random() * 6 + np.linspace(0, 2 * np.pi, int(rng.integers(2, 9)), endpoint=False):
-        away = rng.uniform(0.4, 0.65) * nucleus_radius
-        size = rng.uniform(0.35, 0.55) * nucleus_radius
-        parts.append(disc(rng, x + away * np.cos(angle), y + away * np.sin(angle), size, rng.uniform(1, 1.4)))
-    chromatin = Chromatin(rng.uniform(0.6, 1.0), 0.2, "coarse", 0.1)
-    nucleus = paint_nucleus(patch, *lobes(patch, parts), chromatin, look, rng, edge, n)
+    if rng.random() < 0.4:
+        bulging = blob(rng, x, y, nucleus_radius, elongation=rng.uniform(1, 1.4), roughness=rng.uniform(0.08, 0.2))
+        shape = patch.polar(bulging)
+    else:
+        parts = [disc(rng, x, y, 0.55 * nucleus_radius, rng.uniform(1, 1.3))]
+        for angle in rng.random() * 6 + np.linspace(0, 2 * np.pi, int(rng.integers(2, 9)), endpoint=False):
+            away = rng.uniform(0.4, 0.65) * nucleus_radius
+            size = rng.uniform(0.35, 0.55) * nucleus_radius
+            parts.append(disc(rng, x + away * np.cos(angle), y + away * np.sin(angle), size, rng.uniform(1, 1.4)))
+        shape = lobes(patch, parts)
+    chromatin = Chromatin(rng.uniform(0.4, 1.0), rng.uniform(0.1, 0.3), "coarse", 0.1)
+    nucleus = paint_nucleus(patch, *shape, chromatin, look, rng, edge, n)
     ck_od = stained(patch, depth, inside, nucleus) if stained else 0.0
     area_um2 = float((nucleus > 0.5).sum() * patch.mpp_um**2)
     return Drawn(2 * cell_radius, _middle(patch, nucleus, x, y), area_um2, ck_od, ring_um=ring)

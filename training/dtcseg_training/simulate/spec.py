@@ -364,7 +364,7 @@ def _draw_fluorescence(rng: np.random.Generator) -> Fluorescence:
         bleed_through=(_triple(leaks[0]), _triple(leaks[1]), _triple(leaks[2])),
         haze=float(rng.uniform(0, 0.35)),
         haze_um=float(rng.uniform(2.5, 14)),
-        cd45=bool(rng.random() < 0.75),
+        cd45=bool(rng.random() < 0.6),
     )
 
 
@@ -403,11 +403,14 @@ _EXPECTED: dict[str, tuple[float, float]] = {
 }
 
 
-def reactive_kinds(stain: Stain) -> tuple[str, ...]:
-    """Haematopoietic cells that may hold what a stain shows."""
-    if stain in ("new_fuchsin", "fast_red", "if"):
-        return HAEMATOPOIETIC
-    return tuple(k for k in HAEMATOPOIETIC if k != "plasma_reactive")  # alkaline phosphatase alone, Borgen 1998
+def reactive_kinds(spec: FieldSpec) -> tuple[str, ...]:
+    """Haematopoietic cells that may hold what a laboratory stains."""
+    kinds: tuple[str, ...] = HAEMATOPOIETIC
+    if spec.stain in ("aec", "dab"):  # plasma cells react with alkaline phosphatase alone, Borgen 1998
+        kinds = tuple(kind for kind in kinds if kind != "plasma_reactive")
+    if spec.stain != "if" or not spec.fluorescence.cd45:  # nothing would tell them from tumour cells
+        kinds = tuple(kind for kind in kinds if kind != "double_positive")
+    return kinds
 
 
 def draw_counts(rng: np.random.Generator, spec: FieldSpec, enriched: bool, dirt: float) -> tuple[tuple[str, int], ...]:
@@ -416,7 +419,7 @@ def draw_counts(rng: np.random.Generator, spec: FieldSpec, enriched: bool, dirt:
     crowd = float(rng.choice([0.0, 0.6, 1.0, 1.6], p=[0.08, 0.3, 0.42, 0.2])) if enriched else 1.0
     counts = []
     for kind, (rich, plain) in _EXPECTED.items():
-        if kind in HAEMATOPOIETIC and kind not in reactive_kinds(spec.stain):
+        if kind in HAEMATOPOIETIC and kind not in reactive_kinds(spec):
             continue
         if kind == "glowing" and spec.stain != "if":
             continue
