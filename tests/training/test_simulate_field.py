@@ -8,6 +8,7 @@ from dtcseg_training.simulate import draw_spec, render_field
 from dtcseg_training.simulate.artefacts import ARTEFACTS
 from dtcseg_training.simulate.cytokeratin import HAEMATOPOIETIC, TUMOUR, UNINTERPRETABLE, draw_style
 from dtcseg_training.simulate.field import Grid
+from dtcseg_training.simulate.layout import Box, Placed, place_ordinary
 from dtcseg_training.simulate.leukocytes import ORDINARY
 from dtcseg_training.simulate.spec import (
     COMPOSITION,
@@ -176,6 +177,17 @@ def test_only_cd45_tells_a_double_positive_cell_from_a_tumour_cell():
     assert min(cd45["double_positive"]) > 1.5 * max(cd45["tumour_single"])  # the ground and bleed-through
     assert np.median(ck["double_positive"]) > 0.4 * np.median(ck["tumour_single"])
     assert {cell.call for cell in field.cells if cell.kind == "double_positive"} == {"haematopoietic"}
+
+
+@pytest.mark.parametrize(("kind", "least_um"), [("double_positive", 6), ("megakaryocyte_reactive", 13)])
+def test_mimics_take_up_room_among_the_cells(kind, least_um):
+    spec = plain("if", density_per_mm2=4000)
+    nearest = []
+    for seed in range(5):
+        mimic = Placed(kind, 100.0, 100.0, 1)
+        cells = place_ordinary(np.random.default_rng(seed), spec, Box(0, 0, 200, 200), [mimic])
+        nearest.append(min(np.hypot(c.x_um - 100, c.y_um - 100) for c in cells))
+    assert min(nearest) > least_um
 
 
 def test_some_tumour_cells_have_a_ruffled_contour():

@@ -189,8 +189,10 @@ def radius_of(item: Placed) -> float:
     """Room that a special object takes up among the cells, in µm; artefacts lie over the cells and take none."""
     if item.kind.startswith("tumour"):
         return 0.42 * draw_style(np.random.default_rng(item.style_seed), 0.6, cluster=item.cluster > 0).diameter_um
-    if item.kind.startswith(("degenerate", "apoptotic")):
+    if item.kind.startswith(("degenerate", "apoptotic", "double_positive")):
         return 7.0
+    if item.kind == "megakaryocyte_reactive":
+        return RADIUS_UM["megakaryocyte"]
     if item.kind.startswith(("hc_", "plasma", "granulocyte")):
         return 5.5
     return 0.1
