@@ -19,7 +19,7 @@ from dtcseg_training.side_by_side import side_by_side
 from dtcseg_training.simulate import read_truth
 from dtcseg_training.simulate.cytokeratin import HAEMATOPOIETIC, TUMOUR, UNINTERPRETABLE, UNSEEN_TEXTURES
 from dtcseg_training.simulate.slides import write_slide
-from dtcseg_training.simulate.spec import FieldSpec, draw_spec, reactive_kinds, turned_by
+from dtcseg_training.simulate.spec import FieldSpec, draw_spec, occurs, turned_by
 from dtcseg_training.simulate.study import COVERED, PER_MILLION, Entry, write_slides_csv
 from dtcseg_training.simulate.truth import truth_paths
 
@@ -112,9 +112,8 @@ def _make(folder: Path, kind: str, ordinary: bool, role: Role, number: int) -> E
     side = round(1000 * np.sqrt(cells / (COVERED * spec.density_per_mm2)) / spec.mpp_um)
     spec = replace(spec, size_px=(side, side))
     rates = _ordinary_rates(spec) if ordinary else PER_MM2
-    absent = set(HAEMATOPOIETIC) - set(reactive_kinds(spec))
-    rates = {name: rate for name, rate in rates.items() if name not in absent}
-    counts = ((name, int(rng.poisson(rate * COVERED * spec.area_mm2))) for name, rate in rates.items())
+    present = {name: rate for name, rate in rates.items() if occurs(name, spec)}
+    counts = ((name, int(rng.poisson(rate * COVERED * spec.area_mm2))) for name, rate in present.items())
     spec = replace(spec, counts=tuple((name, number) for name, number in counts if number))
     path = folder / f"{kind}_{number:02d}.ome.tif"
     if not truth_paths(path)[0].exists():

@@ -46,8 +46,8 @@ _RAGGED = 0.15
 """Share of the tumour cells (or clusters) with a ruffled contour: two of the six that `dtcseg-7` missed on slides of
 three simulators written apart from this one were large ones of such a shape."""
 _GIANT, _GIANT_UM = 0.08, (28.0, 45.0)
-"""Share of the tumour cells (or clusters) drawn from the upper end of sizes. Without, next to every cell of 35 µm was a
-megakaryocyte, and weights that had learned more of these called no others."""
+"""Share of the tumour cells (or clusters) drawn from the upper end of sizes. Without, next to every cell of 35 µm is a
+megakaryocyte, and looks that had learned more of these missed tumour cells of that size."""
 _MYELOID = 0.5
 """Share of the vacuolar cells that are myeloid, with a larger and paler nucleus; granular ones are as a rule."""
 _DOUBLE_UM = (10.5, 24.0)

@@ -403,14 +403,18 @@ _EXPECTED: dict[str, tuple[float, float]] = {
 }
 
 
+def occurs(kind: str, spec: FieldSpec) -> bool:
+    """Whether objects of a kind are to be seen on the slides of a laboratory, by what it stains."""
+    if kind == "plasma_reactive":
+        return spec.stain not in ("aec", "dab")  # direct reactivity with alkaline phosphatase alone, Borgen 1998
+    if kind == "double_positive":
+        return spec.stain == "if" and spec.fluorescence.cd45  # nothing else would tell it from a tumour cell
+    return kind != "glowing" or spec.stain == "if"
+
+
 def reactive_kinds(spec: FieldSpec) -> tuple[str, ...]:
     """Haematopoietic cells that may hold what a laboratory stains."""
-    kinds: tuple[str, ...] = HAEMATOPOIETIC
-    if spec.stain in ("aec", "dab"):  # plasma cells react with alkaline phosphatase alone, Borgen 1998
-        kinds = tuple(kind for kind in kinds if kind != "plasma_reactive")
-    if spec.stain != "if" or not spec.fluorescence.cd45:  # nothing would tell them from tumour cells
-        kinds = tuple(kind for kind in kinds if kind != "double_positive")
-    return kinds
+    return tuple(kind for kind in HAEMATOPOIETIC if occurs(kind, spec))
 
 
 def draw_counts(rng: np.random.Generator, spec: FieldSpec, enriched: bool, dirt: float) -> tuple[tuple[str, int], ...]:
@@ -419,9 +423,7 @@ def draw_counts(rng: np.random.Generator, spec: FieldSpec, enriched: bool, dirt:
     crowd = float(rng.choice([0.0, 0.6, 1.0, 1.6], p=[0.08, 0.3, 0.42, 0.2])) if enriched else 1.0
     counts = []
     for kind, (rich, plain) in _EXPECTED.items():
-        if kind in HAEMATOPOIETIC and kind not in reactive_kinds(spec):
-            continue
-        if kind == "glowing" and spec.stain != "if":
+        if not occurs(kind, spec):
             continue
         times = 1.0 if kind in TUMOUR + UNINTERPRETABLE + HAEMATOPOIETIC else dirt
         counts.append((kind, int(rng.poisson((rich if enriched else plain) * area * crowd * times))))

@@ -15,7 +15,7 @@ from dtcseg.cells import STAINS, Role, Stain
 from dtcseg.results.atomic import write_file
 from dtcseg_training.simulate.cytokeratin import HAEMATOPOIETIC, TUMOUR, UNINTERPRETABLE
 from dtcseg_training.simulate.slides import write_slide
-from dtcseg_training.simulate.spec import FieldSpec, draw_spec, reactive_kinds
+from dtcseg_training.simulate.spec import FieldSpec, draw_spec, occurs
 
 if TYPE_CHECKING:
     from dtcseg_training.simulate.truth import Truth
@@ -105,7 +105,7 @@ def draw_counts(rng: np.random.Generator, spec: FieldSpec, *, enriched: bool) ->
     rates = PER_MM2 if enriched else PER_MILLION
     counts = []
     for kind, rate in rates.items():
-        if kind in HAEMATOPOIETIC and kind not in reactive_kinds(spec):
+        if not occurs(kind, spec):
             continue
         counts.append((kind, int(rng.poisson(rate * scale * np.exp(rng.normal(0, 0.3))))))
     return tuple((kind, number) for kind, number in counts if number)
