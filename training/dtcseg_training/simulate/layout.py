@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from dtcseg_training.simulate.cytokeratin import draw_style
+from dtcseg_training.simulate.cytokeratin import HAEMATOPOIETIC, TUMOUR, UNINTERPRETABLE, draw_style
 from dtcseg_training.simulate.imaging import Waves
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Points = npt.NDArray[np.float64]
 
-# Room that a cell takes up among the others.
+# Room that a cell takes up among the others. Tumour cells take theirs by their own size; artefacts lie over the cells.
 RADIUS_UM: dict[str, float] = {
     "lymphocyte": 4.5,
     "blast": 7.0,
@@ -38,7 +38,12 @@ RADIUS_UM: dict[str, float] = {
     "smudge": 8.0,
     "red_cell": 3.6,
     "platelet": 1.2,
+    **dict.fromkeys(UNINTERPRETABLE, 7.0),
+    **dict.fromkeys(HAEMATOPOIETIC, 5.5),
+    "double_positive": 7.0,
+    "megakaryocyte_reactive": 20.0,
 }
+_NO_ROOM_UM = 0.1
 
 
 @dataclass(frozen=True)
@@ -187,15 +192,9 @@ def place_ordinary(
 
 def radius_of(item: Placed) -> float:
     """Room that a special object takes up among the cells, in µm; artefacts lie over the cells and take none."""
-    if item.kind.startswith("tumour"):
+    if item.kind in TUMOUR:
         return 0.42 * draw_style(np.random.default_rng(item.style_seed), 0.6, cluster=item.cluster > 0).diameter_um
-    if item.kind.startswith(("degenerate", "apoptotic", "double_positive")):
-        return 7.0
-    if item.kind == "megakaryocyte_reactive":
-        return RADIUS_UM["megakaryocyte"]
-    if item.kind.startswith(("hc_", "plasma", "granulocyte")):
-        return 5.5
-    return 0.1
+    return RADIUS_UM.get(item.kind, _NO_ROOM_UM)
 
 
 def place_special(rng: np.random.Generator, kind: str, x_um: float, y_um: float, cluster: int) -> list[Placed]:
