@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
@@ -16,6 +16,7 @@ from skimage.filters import threshold_otsu
 from skimage.measure import find_contours
 
 from dtcseg.cells import CALLS, Candidate
+from dtcseg.company import scores_in_company
 from dtcseg.errors import UnreadableRegion
 from dtcseg.network.model import LOOK_CLASSES, LOOK_MASKS, LOOK_PX
 from dtcseg.parallel import ordered_map
@@ -68,6 +69,17 @@ class _Seen:
     nucleus_ratio: float
     ck_granularity: float
 
+    @property
+    def tumour(self) -> float:
+        """Probability to be a tumour cell."""
+        return float(self.probabilities[LOOK_CLASSES.index("tumour")])
+
+    def scored(self, tumour: float) -> _Seen:
+        """Give it another probability to be a tumour cell; the others keep their shares of the rest."""
+        rest = self.probabilities * np.float32((1 - tumour) / max(1 - self.tumour, 1e-9))
+        rest[LOOK_CLASSES.index("tumour")] = tumour
+        return replace(self, probabilities=rest)
+
 
 def look_at(
     slide: Slide,
@@ -118,8 +130,18 @@ def look_at(
     finally:
         handles.close()
     threshold = engine.info.card.tumour_threshold
-    candidates = [_candidate(s, grid, threshold) for s in seen if s is not None]
-    distinct = _distinct(candidates)
+    objects = [s for s in seen if s is not None]
+    candidates = [_candidate(s, grid, threshold) for s in objects]
+    kept = _distinct(candidates)
+    objects, candidates = [objects[i] for i in kept], [candidates[i] for i in kept]
+    scores = scores_in_company(
+        np.array([s.tumour for s in objects], np.float64),
+        np.array([c.ck_od for c in candidates]),
+        np.array([c.diameter_um for c in candidates]),
+        threshold,
+    )
+    rescored = [_candidate(s.scored(v), grid, threshold) for s, v in zip(objects, scores, strict=True)]
+    distinct = sorted(rescored, key=_order)
     centres = np.array([(c.x_px, c.y_px) for c in distinct]).reshape(-1, 2)
     return _related(distinct, nuclei_around(centres), grid.mpp_um / grid.downsample)
 
@@ -294,7 +316,7 @@ def _candidate(seen: _Seen, grid: WorkingGrid, tumour_threshold: float) -> Candi
     return Candidate(
         x_px=round(float(centre.x), 2),
         y_px=round(float(centre.y), 2),
-        score=round(float(seen.probabilities[LOOK_CLASSES.index("tumour")]), 4),
+        score=round(seen.tumour, 4),
         call=call_of(seen.probabilities, least),
         outline_px=np.round(ring, 2),
         diameter_um=round(2 * float(np.sqrt(area_um2 / np.pi)), 2),
@@ -340,10 +362,11 @@ def _order(candidate: Candidate) -> tuple[float, float, float]:
     return -candidate.score, candidate.y_px, candidate.x_px
 
 
-def _distinct(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Leave out what outlines the same object as a candidate of higher score."""
-    ordered = sorted(candidates, key=_order)
-    shapes = np.array([shapely.make_valid(shapely.Polygon(c.outline_px)) for c in ordered], dtype=object)
+def _distinct(candidates: Sequence[Candidate]) -> list[int]:
+    """Leave out what outlines the same object as a candidate of higher score; gives the others' places, best first."""
+    ordered = sorted(range(len(candidates)), key=lambda i: _order(candidates[i]))
+    outlines = [candidates[i].outline_px for i in ordered]
+    shapes = np.array([shapely.make_valid(shapely.Polygon(outline)) for outline in outlines], dtype=object)
     tree = shapely.STRtree(shapes)
     kept: list[int] = []
     taken: set[int] = set()
@@ -351,9 +374,9 @@ def _distinct(candidates: Sequence[Candidate]) -> list[Candidate]:
         rivals = [int(j) for j in tree.query(shape) if int(j) in taken]
         if any(_are_one(shape, shapes[j]) for j in rivals):
             continue
-        kept.append(i)
+        kept.append(ordered[i])
         taken.add(i)
-    return [ordered[i] for i in kept]
+    return kept
 
 
 def _are_one(a: shapely.Geometry, b: shapely.Geometry) -> bool:

@@ -1,0 +1,64 @@
+"""What a candidate's score is worth beside the candidates like it on the same slide.
+
+The look sees one crop. A reader sees the slide: where dozens of cells hold the same faint granules, and none of them is
+plainly a tumour cell, they do not take the likeliest of the dozen for one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+_ALIKE_CK, _ALIKE_DIAMETER = 0.25, 0.2
+"""Two candidates are alike as far as the logarithms of their cytokeratin and diameter differ by no more than about this
+(standard deviations of a Gaussian): twice the error with which the look measures either."""
+_LEAST_CK_OD = 0.03
+_LEAST_DOUBT = 0.01
+"""Candidates of a lower score are no tumour cells to the look, whatever they look like: they cast no doubt."""
+_SURE_SHARE = 0.3
+"""How much a candidate that is called counts for those like it, next to one that is doubted against them."""
+_WEIGHT = 2.0
+"""Power of the doubt. On 101 simulated slides of four kinds (docs/training.md) `dtcseg-8` made 54 false calls elsewhere
+without any doubt, 35 with 1, 27 with 2 and 24 with 3, at 749, 747, 747 and 747 tumour cells called."""
+_ROWS = 256
+
+
+def scores_in_company(
+    scores: FloatArray, ck_od: FloatArray, diameter_um: FloatArray, tumour_threshold: float
+) -> FloatArray:
+    """Scores of candidates in sight of the others on their slide, never higher than without.
+
+    The sum of the scores of those alike that are not called says how many others of their population the look nearly
+    took for tumour cells, and so how many it may have taken: what is called has to stand out of it. This is the idea of
+    the local false discovery rate (Efron 2004, J Am Stat Assoc 99:96), with the tail of a population told by what is
+    below the threshold. The odds of a tumour cell are divided by one more than this number, to a power (`_WEIGHT`);
+    where the look calls many that are alike, the doubt is as much smaller.
+
+    Parameters
+    ----------
+    scores, ck_od, diameter_um : (N,) float64
+        Probability to be a tumour cell, cytokeratin and size (above 0) of all candidates of one slide.
+    tumour_threshold : float
+        From which on a score is a call.
+
+    Returns
+    -------
+    (N,) float64
+    """
+    strength = np.log(np.maximum(ck_od, _LEAST_CK_OD)) / _ALIKE_CK
+    size = np.log(diameter_um) / _ALIKE_DIAMETER
+    called = scores >= tumour_threshold
+    doubted = np.where(called | (scores < _LEAST_DOUBT), 0.0, scores)
+    sure = np.where(called, scores, 0.0)
+    worth = np.ones(len(scores))
+    for first in range(0, len(scores), _ROWS):
+        rows = slice(first, first + _ROWS)
+        apart = (strength[rows, None] - strength) ** 2 + (size[rows, None] - size) ** 2
+        alike = np.exp(-apart / 2)
+        np.fill_diagonal(alike[:, first:], 0.0)  # not by itself
+        # sums of a row, not a matrix product: the same bits on any number of cores
+        worth[rows] = (1 + _SURE_SHARE * (alike * sure).sum(1)) / (1 + (alike * doubted).sum(1))
+    odds: FloatArray = worth**_WEIGHT * scores
+    return np.where(worth < 1, odds / (odds + 1 - scores), scores)
