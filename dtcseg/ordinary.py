@@ -27,6 +27,9 @@ _LEAST_SHARE = 0.2
 _PATCH_UM, _PATCH_OD = 40.0, 0.35
 """Mean cytokeratin over so wide a square that no ordinary cells reach, crowded as they may be: pen ink in the colour of
 the stain, a fold, a lump. Ink over a twentieth of a small spot hid faint tumour cells all over it."""
+_MOST_PATCHED = 0.5
+"""Where more of the sample lies in such patches they are no exception but the slide: of a section whose epithelium is
+stained all over, the rest would set a zero that makes every cell of it a tumour cell."""
 _HALO_PX = 32
 
 
@@ -52,24 +55,29 @@ def ordinary_pixels(fields: Sequence[PixelArray], profile: SlideProfile, engine:
     (N, C) uint8 or uint16
         Pixels in the order of the fields.
     """
-    kept = [_ordinary(field, profile, engine, mpp_um) for field in fields]
-    if sum(mask.sum() for mask in kept) < _LEAST_SHARE * sum(mask.size for mask in kept):
+    exceptions = [_exceptions(field, profile, engine, mpp_um) for field in fields]
+    size = sum(near.size for near, _ in exceptions)
+    patched = sum(int(patch.sum()) for _, patch in exceptions) > _MOST_PATCHED * size
+    kept = [~near if patched else ~(near | patch) for near, patch in exceptions]
+    if sum(int(mask.sum()) for mask in kept) < _LEAST_SHARE * size:
         kept = [np.ones_like(mask) for mask in kept]
     return cast("PixelArray", np.concatenate([field[mask] for field, mask in zip(fields, kept, strict=True)]))
 
 
-def _ordinary(field: PixelArray, profile: SlideProfile, engine: Engine, mpp_um: float) -> npt.NDArray[np.bool_]:
-    """Pixels (H, W) of a field that are far from candidates, and in no patch of stain wider than cells."""
+def _exceptions(
+    field: PixelArray, profile: SlideProfile, engine: Engine, mpp_um: float
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Pixels (H, W) of a field that are near candidates, and those in patches of stain wider than cells."""
     seen = profile.planes(field)  # type: ignore[arg-type]
     planes, tile = lone_tile(seen, halo=_HALO_PX, align=SCREEN_STRIDE_PX)
     logits = candidate_logits(engine.screen(planes)[0])
     threshold = engine.info.card.candidate_threshold
     found = core_peaks(logits, tile, threshold, CANDIDATE_APART_PX)
-    far = np.ones(field.shape[:2], bool)
+    near = np.zeros(field.shape[:2], bool)
     if len(found):
-        far[tuple(np.round(found[:, 1::-1]).astype(int).T)] = False
-        far = ndimage.distance_transform_edt(far) > _AROUND_UM / mpp_um
+        near[tuple(np.round(found[:, 1::-1]).astype(int).T)] = True
+        near = ndimage.distance_transform_edt(~near) <= _AROUND_UM / mpp_um
     side_px = round(_PATCH_UM / mpp_um)
     stained = seen[1] + np.float32(profile.ck_background)  # whose zero is perhaps that of the patch
     patch = ndimage.uniform_filter(stained, side_px) > _PATCH_OD
-    return cast("npt.NDArray[np.bool_]", far & ~ndimage.maximum_filter(patch, side_px))
+    return near, ndimage.maximum_filter(patch, side_px)

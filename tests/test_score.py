@@ -9,6 +9,7 @@ import tifffile
 import torch
 from dtcseg_training.simulate import draw_slide_spec, write_slide
 from scipy.spatial import cKDTree
+from skimage.data import immunohistochemistry
 
 import dtcseg.score
 from dtcseg.config import ScoreConfig, SlideJob
@@ -98,6 +99,15 @@ def test_ink_in_the_colour_of_the_stain_is_not_taken_for_background(tmp_path):
     )
     assert inked["ck_background"] < plain["ck_background"] + 0.03
     assert inked["ck_spread"] < plain["ck_spread"] + 0.03
+
+
+def test_a_section_whose_epithelium_is_stained_all_over_has_no_tumour_cell(tmp_path):
+    """Stain wider than cells is no exception there; leaving it out made 22 of its cells tumour cells."""
+    path = tmp_path / "colon.tif"
+    tifffile.imwrite(path, immunohistochemistry(), tile=(256, 256), photometric="rgb")
+    score = score_slide(job(path, mpp_um=0.5), ScoreConfig(out=tmp_path))
+    assert len(score.candidates) > 10
+    assert not any(c.call == "tumour" for c in score.candidates)
 
 
 def test_counts_and_calls_agree_with_the_truth(slide, reference):
