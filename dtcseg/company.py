@@ -19,9 +19,6 @@ _LEAST_DOUBT = 0.01
 """Candidates of a lower score are no tumour cells to the look, whatever they look like: they cast no doubt."""
 _SURE_SHARE = 0.3
 """How much a candidate that is called counts for those like it, next to one that is doubted against them."""
-_WEIGHT = 2.0
-"""Power of the doubt. On 101 simulated slides of four kinds (docs/training.md) `dtcseg-8` made 54 false calls elsewhere
-without any doubt, 35 with 1, 27 with 2 and 24 with 3, at 749, 747, 747 and 747 tumour cells called."""
 _ROWS = 256
 
 
@@ -33,8 +30,8 @@ def scores_in_company(
     The sum of the scores of those alike that are not called says how many others of their population the look nearly
     took for tumour cells, and so how many it may have taken: what is called has to stand out of it. This is the idea of
     the local false discovery rate (Efron 2004, J Am Stat Assoc 99:96), with the tail of a population told by what is
-    below the threshold. The odds of a tumour cell are divided by one more than this number, to a power (`_WEIGHT`);
-    where the look calls many that are alike, the doubt is as much smaller.
+    below the threshold. The odds of a tumour cell are divided by one more than this number; where the look calls many
+    that are alike, the doubt is as much smaller. The doubt grows with the slide, as the chances of a false call do.
 
     Parameters
     ----------
@@ -60,5 +57,5 @@ def scores_in_company(
         np.fill_diagonal(alike[:, first:], 0.0)  # not by itself
         # sums of a row, not a matrix product: the same bits on any number of cores
         worth[rows] = (1 + _SURE_SHARE * (alike * sure).sum(1)) / (1 + (alike * doubted).sum(1))
-    odds: FloatArray = worth**_WEIGHT * scores
+    odds: FloatArray = worth * scores
     return np.where(worth < 1, odds / (odds + 1 - scores), scores)
