@@ -59,12 +59,6 @@ _ABOVE_STICKY = 2.5
 """A tumour cell holds at least so many times the chromogen of an ordinary one, or nobody could tell it."""
 _MANY_GIANTS = 15.0
 """So many times the usual share of megakaryocytes: about one cell in eighty."""
-_PEROXIDASE, _PEROXIDASE_OD, _MANY_EOSINOPHILS = 0.08, (0.08, 0.35), 5.0
-"""Share of the fields whose eosinophils show granules of the chromogen's colour (peroxidase of their own that was not
-blocked, or red granules beside a red chromogen), how dense, and how many times the usual share: half of the false calls
-of `dtcseg-8` on slides that nobody had looked at were seven such cells of one slide."""
-_RUSTY, _RUSTY_OD, _RUSTY_CELLS = 0.08, (0.2, 0.45), (1500.0, 8000.0)
-"""Share of the fields with many dark red cells, how dense, and how many per mm²: their rims were counted as nuclei."""
 _FAR = 0.5
 """Share of the fields of which some factors lie beyond `draw_spec`; docs/training.md says what it gained."""
 _FAR_FACTOR = 0.4
@@ -281,7 +275,7 @@ def _draw_pixels(rng: np.random.Generator) -> tuple[float, int]:
 
 
 def unusual(rng: np.random.Generator, spec: FieldSpec) -> FieldSpec:
-    """Make some laboratories unlike the others: sticking chromogen, no texture, what holds a colour of its own."""
+    """Make some laboratories unlike the others: sticking chromogen, no texture, many red cells, megakaryocytes."""
     if rng.random() < _STICKY:
         sticking = float(rng.uniform(*_STICKY_OD))
         spec = replace(
@@ -303,20 +297,7 @@ def unusual(rng: np.random.Generator, spec: FieldSpec) -> FieldSpec:
         spec = replace(
             spec,
             staining=replace(spec.staining, nuclear_od=float(rng.uniform(0.6, 1.7))),
-            composition=_more(spec.composition, "megakaryocyte", _MANY_GIANTS),
-        )
-    if rng.random() < _PEROXIDASE:
-        look = replace(
-            spec.look,
-            granules=jittered(rng, spec.staining.chromogen, _FAR_TURN),
-            eosin=float(rng.uniform(*_PEROXIDASE_OD)),
-        )
-        spec = replace(spec, look=look, composition=_more(spec.composition, "eosinophil", _MANY_EOSINOPHILS))
-    if rng.random() < _RUSTY:
-        spec = replace(
-            spec,
-            look=replace(spec.look, red_cells=float(rng.uniform(*_RUSTY_OD))),
-            red_cells_per_mm2=float(rng.uniform(*_RUSTY_CELLS)),
+            composition=tuple((k, s * _MANY_GIANTS if k == "megakaryocyte" else s) for k, s in spec.composition),
         )
     if rng.random() < _PLAIN:
         smooth = replace(
@@ -331,11 +312,6 @@ def unusual(rng: np.random.Generator, spec: FieldSpec) -> FieldSpec:
     spec = far_off(rng, spec) if rng.random() < _FAR else spec
     least = _ABOVE_STICKY * spec.staining.cytoplasm_ck_od
     return replace(spec, staining=replace(spec.staining, ck_od=max(spec.staining.ck_od, least)))
-
-
-def _more(composition: tuple[tuple[str, float], ...], kind: str, times: float) -> tuple[tuple[str, float], ...]:
-    """Raise the share of one kind of cell."""
-    return tuple((k, s * times if k == kind else s) for k, s in composition)
 
 
 def _reactive(rng: np.random.Generator, spec: FieldSpec) -> FieldSpec:

@@ -473,8 +473,7 @@ def draw_red_cell(canvas: Canvas, kind: str, x: float, y: float, rng: np.random.
     patch = canvas.patch(x, y, shape.reach_um + 1.5)
     if patch is not None:
         depth, relative = patch.polar(shape)
-        middle = np.float32(rng.uniform(0.15, 0.6))
-        hollow = middle + (1 - middle) * np.minimum(relative, 1) ** 2
+        hollow = np.float32(0.45) + np.float32(0.55) * np.minimum(relative, 1) ** 2
         amount = patch.soft(depth, own_blur(look, rng)) * hollow * np.float32(look.red_cells * rng.uniform(0.5, 1.3))
         patch.add_colour(amount, look.granules)
         patch.add_glow(amount * np.float32(0.15), (0.1, 0.5, 0.3))
