@@ -13,12 +13,13 @@ FloatArray = npt.NDArray[np.float64]
 
 _ALIKE_CK, _ALIKE_DIAMETER = 0.25, 0.2
 """Two candidates are alike as far as the logarithms of their cytokeratin and diameter differ by no more than about this
-(standard deviations of a Gaussian): twice the error with which the look measures either."""
+(standard deviations of a Gaussian). Set by judgement; widths of 0.4 and 0.3, or 0.18 and 0.14, did about as well."""
 _LEAST_CK_OD = 0.03
 _LEAST_DOUBT = 0.01
 """Candidates of a lower score are no tumour cells to the look, whatever they look like: they cast no doubt."""
 _SURE_SHARE = 0.3
-"""How much a candidate that is called counts for those like it, next to one that is doubted against them."""
+"""How much a candidate that is called counts for those like it, next to one that is doubted against them. At 0
+the doubt cost 17 of 414 tumour cells in a laboratory that has many, at 0.3 two; at 1 it took 12 of 54 false calls away, for 19."""
 _ROWS = 256
 
 

@@ -140,7 +140,10 @@ def look_at(
         np.array([c.diameter_um for c in candidates]),
         threshold,
     )
-    rescored = [_candidate(s.scored(v), grid, threshold) for s, v in zip(objects, scores, strict=True)]
+    objects = [s.scored(score) for s, score in zip(objects, scores, strict=True)]
+    rescored = [
+        replace(c, score=round(s.tumour, 4), call=_call(s, threshold)) for c, s in zip(candidates, objects, strict=True)
+    ]
     distinct = sorted(rescored, key=_order)
     centres = np.array([(c.x_px, c.y_px) for c in distinct]).reshape(-1, 2)
     return _related(distinct, nuclei_around(centres), grid.mpp_um / grid.downsample)
@@ -312,12 +315,11 @@ def _candidate(seen: _Seen, grid: WorkingGrid, tumour_threshold: float) -> Candi
     polygon = shapely.Polygon(ring)
     area_um2 = float(shapely.Polygon(seen.ring).area) * grid.mpp_um**2
     centre = polygon.centroid
-    least = math.inf if _is_anucleate(seen.nucleus_px, seen.ck_od) else tumour_threshold
     return Candidate(
         x_px=round(float(centre.x), 2),
         y_px=round(float(centre.y), 2),
         score=round(seen.tumour, 4),
-        call=call_of(seen.probabilities, least),
+        call=_call(seen, tumour_threshold),
         outline_px=np.round(ring, 2),
         diameter_um=round(2 * float(np.sqrt(area_um2 / np.pi)), 2),
         area_um2=round(area_um2, 1),
@@ -329,6 +331,11 @@ def _candidate(seen: _Seen, grid: WorkingGrid, tumour_threshold: float) -> Candi
         nucleus_ratio=round(seen.nucleus_ratio, 2),
         ck_granularity=round(seen.ck_granularity, 3),
     )
+
+
+def _call(seen: _Seen, tumour_threshold: float) -> Call:
+    least = math.inf if _is_anucleate(seen.nucleus_px, seen.ck_od) else tumour_threshold
+    return call_of(seen.probabilities, least)
 
 
 def _is_anucleate(nucleus_px: int, ck_od: float) -> bool:

@@ -47,7 +47,7 @@ def test_called_cells_stand_by_those_like_them(population):
     assert among > company(alone, np.append(ck, 0.14), np.append(size, 12))[-1] + 0.3
 
 
-def test_no_score_rises_and_their_order_among_equals_stays(population):
+def test_no_score_rises_and_their_order_among_equals_stays():
     rng = np.random.default_rng(2)
     scores = rng.uniform(0, 1, 600)
     made = company(scores, rng.uniform(0, 1, 600), rng.uniform(4, 40, 600))
@@ -57,7 +57,7 @@ def test_no_score_rises_and_their_order_among_equals_stays(population):
     assert twins[-2] < twins[-1]
 
 
-def test_the_order_of_candidates_changes_nothing(population):
+def test_the_order_of_candidates_changes_nothing():
     rng = np.random.default_rng(3)
     values = [rng.uniform(0.02, 0.98, 700), rng.uniform(0.05, 1, 700), rng.uniform(5, 40, 700)]
     order = rng.permutation(700)
