@@ -19,7 +19,8 @@ _LEAST_DOUBT = 0.01
 """Candidates of a lower score are no tumour cells to the look, whatever they look like: they cast no doubt."""
 _SURE_SHARE = 0.3
 """How much a candidate that is called counts for those like it, next to one that is doubted against them. At 0
-the doubt cost 17 of 414 tumour cells in a laboratory that has many, at 0.3 two; at 1 it took 12 of 54 false calls away, for 19."""
+the doubt cost 17 of 414 tumour cells in a laboratory that has many, at 0.3 two; at 1 it took 12 of 54 false
+calls away, for 19."""
 _ROWS = 256
 
 
