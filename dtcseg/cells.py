@@ -50,6 +50,9 @@ class Candidate:
     ck_granularity : float
         Contrast of grains finer than about 2 µm: standard deviation of what a blur takes out of the cytokeratin plane
         inside the outline, over its mean.
+    cd45_ring : float
+        Leukocyte marker that runs all round the cell; 1 is a bright leukocyte's, 0 where there is none, or none was
+        stained (`dtcseg.leukocyte_ring`).
     """
 
     x_px: float
@@ -66,6 +69,7 @@ class Candidate:
     cluster_id: int
     nucleus_ratio: float = 0.0
     ck_granularity: float = 0.0
+    cd45_ring: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,11 @@ from skimage.filters import threshold_otsu
 from skimage.measure import find_contours
 
 from dtcseg.cells import CALLS, Candidate
-from dtcseg.company import scores_in_company
+from dtcseg.company import scores_in_company, weighed
+from dtcseg.cutoff import positivity
 from dtcseg.errors import UnreadableRegion
+from dtcseg.giants import giant_odds
+from dtcseg.leukocyte_ring import RING, RING_ODDS, leukocyte_ring
 from dtcseg.network.model import LOOK_CLASSES, LOOK_MASKS, LOOK_PX
 from dtcseg.parallel import ordered_map
 from dtcseg.screen import SlideHandles, SlideProfile, read_planes
@@ -68,6 +71,7 @@ class _Seen:
     ck_over_nucleus: float
     nucleus_ratio: float
     ck_granularity: float
+    cd45_ring: float
 
     @property
     def tumour(self) -> float:
@@ -135,7 +139,8 @@ def look_at(
     kept = _distinct(candidates)
     objects, candidates = [objects[i] for i in kept], [candidates[i] for i in kept]
     scores = scores_in_company(
-        np.array([s.tumour for s in objects], np.float64),
+        _by_size(objects, candidates),
+        _standing(objects, profile),
         np.array([c.ck_od for c in candidates]),
         np.array([c.diameter_um for c in candidates]),
         threshold,
@@ -180,7 +185,9 @@ def look_closely(
     crop = read_planes(slide, grid, profile, left, top, LOOK_PX, LOOK_PX)
     masks, calls = engine.look(crop[None], profile.ck_spread, profile.signature)
     middle = _middle_object(masks[0][LOOK_MASKS.index("cell")])
-    seen = _measured(crop, masks[0], calls[0], (left, top), grid.mpp_um, middle)
+    seen = _measured(crop, masks[0], calls[0], (left, top), grid.mpp_um, middle, profile.marks_leukocytes)
+    alone = _by_size([seen], [_candidate(seen, grid, engine.info.card.tumour_threshold)])
+    seen = seen.scored(float(weighed(alone, _standing([seen], profile))[0]))
     nucleus = _own_nucleus(masks[0], middle[0])
     ring = _ring(nucleus.astype(np.float32)) + np.array([left, top]) if nucleus.any() else None
     outline = None if ring is None else np.round((ring + 0.5) * grid.downsample - 0.5, 2)
@@ -202,19 +209,24 @@ def _look_group(
         return []
     masks, calls = engine.look(np.stack(crops), profile.ck_spread, profile.signature)
     return [
-        _measure(crop, mask, call, corner, grid.mpp_um)
+        _measure(crop, mask, call, corner, grid.mpp_um, profile.marks_leukocytes)
         for crop, mask, call, corner in zip(crops, masks, calls, corners, strict=True)
     ]
 
 
 def _measure(
-    crop: FloatArray, masks: FloatArray, call: FloatArray, corner: tuple[int, int], mpp_um: float
+    crop: FloatArray,
+    masks: FloatArray,
+    call: FloatArray,
+    corner: tuple[int, int],
+    mpp_um: float,
+    marks_leukocytes: bool = False,
 ) -> _Seen | None:
     """Measure the object in the middle; None where it holds no cytokeratin."""
     middle = _middle_object(masks[LOOK_MASKS.index("cell")])
     if float(np.percentile(ndimage.uniform_filter(crop[1], 3)[middle[0]], 75)) < _CK_POSITIVE:
         return None
-    return _measured(crop, masks, call, corner, mpp_um, middle)
+    return _measured(crop, masks, call, corner, mpp_um, middle, marks_leukocytes)
 
 
 def _measured(
@@ -224,6 +236,7 @@ def _measured(
     corner: tuple[int, int],
     mpp_um: float,
     middle: tuple[npt.NDArray[np.bool_], FloatArray],
+    marks_leukocytes: bool,
 ) -> _Seen:
     """Measure an object, whatever it is, from its mask and probability map (`_middle_object`)."""
     cell, cell_probability = middle
@@ -240,7 +253,22 @@ def _measured(
         ck_over_nucleus=float(covered.mean()) if covered.size else 0.0,
         nucleus_ratio=_nucleus_ratio(crop[0], nucleus, mpp_um),
         ck_granularity=float((ck - ndimage.gaussian_filter(ck, _GRAIN_SIGMA_PX))[cell].std()) / max(ck_od, 0.05),
+        cd45_ring=leukocyte_ring(crop[2], cell, mpp_um) if marks_leukocytes else 0.0,
     )
+
+
+def _by_size(seen: Sequence[_Seen], candidates: Sequence[Candidate]) -> npt.NDArray[np.float64]:
+    """Probability of each to be a tumour cell, with what its size says against it."""
+    scores = np.array([s.tumour for s in seen], np.float64)
+    measures = np.array([(c.diameter_um, c.ck_od, c.ck_over_nucleus) for c in candidates], np.float64).reshape(-1, 3)
+    return weighed(scores, giant_odds(*measures.T))
+
+
+def _standing(seen: Sequence[_Seen], profile: SlideProfile) -> npt.NDArray[np.float64]:
+    """Part of the odds of a tumour cell that each keeps for what the slide tells of its stain (`scores_in_company`)."""
+    ring = np.array([s.cd45_ring >= RING for s in seen], bool)
+    above = positivity(np.array([s.ck_od for s in seen], np.float64), profile.ck_cutoff)
+    return above * np.where(ring, RING_ODDS, 1.0)
 
 
 def _middle_object(probability: FloatArray) -> tuple[npt.NDArray[np.bool_], FloatArray]:
@@ -330,6 +358,7 @@ def _candidate(seen: _Seen, grid: WorkingGrid, tumour_threshold: float) -> Candi
         cluster_id=0,
         nucleus_ratio=round(seen.nucleus_ratio, 2),
         ck_granularity=round(seen.ck_granularity, 3),
+        cd45_ring=round(seen.cd45_ring, 2),
     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from dtcseg.cutoff import cells_cytokeratin, cytokeratin_cutoff
 from dtcseg.errors import MissingResolution, UnreadableRegion, UnsuitableSlide
 from dtcseg.network.model import SCREEN_MPP_UM
 from dtcseg.ordinary import ordinary_pixels
@@ -17,13 +18,14 @@ from dtcseg.overview import Overview, read_overview
 from dtcseg.quality import Spots, find_spots
 from dtcseg.slide import match_channels
 from dtcseg.stain.brightfield import (
+    BrightfieldProfile,
     Vector,
     chromogen_places,
     estimate_brightfield,
     estimate_hematoxylin,
     foreign_share,
 )
-from dtcseg.stain.fluorescence import estimate_fluorescence
+from dtcseg.stain.fluorescence import FluorescenceProfile, estimate_fluorescence
 from dtcseg.working import WorkingGrid, box_mean, plan_grid, read_working
 
 if TYPE_CHECKING:
@@ -42,7 +44,8 @@ _SPOTS_MAX_PX = 1.5e6
 """A larger overview is made coarser before the spots are looked for, so that memory does not grow with the slide."""
 _MAX_FOREIGN = 0.5
 _SAMPLE_FIELDS = 32
-_SAMPLE_PX = 96
+_SAMPLE_PX, _CUTOFF_PX = 96, 160
+"""The wider fields hold some 400 cells of a sparse slide: what one in fifty exceeds shows on no fewer."""
 _PLACES = 48
 _PLACE_PX = 24
 _APART_UM = 40.0
@@ -99,6 +102,8 @@ def prepare(slide: Slide, job: SlideJob, engine: Engine, threads: int) -> Prepar
     profile = estimate(sample)
     if len(sample):
         profile = estimate(ordinary_pixels(fields, profile, engine, small.grid.mpp_um))
+        cells_ck = cells_cytokeratin(_sample(small, overview, _CUTOFF_PX), profile, engine, small.grid.mpp_um)
+        profile = replace(profile, ck_cutoff=cytokeratin_cutoff(cells_ck, slide.kind))
     return Prepared(small.mpp_um, small.spots, small.mask, small.grid, profile)
 
 
@@ -136,7 +141,7 @@ def _checked_mpp(slide: Slide) -> float:
 
 def _estimator(
     small: _Small, overview: Overview, job: SlideJob, sample: PixelArray
-) -> Callable[[PixelArray], SlideProfile]:
+) -> Callable[[PixelArray], BrightfieldProfile | FluorescenceProfile]:
     """Choose how to learn from pixels of ordinary cells how this slide turns into planes."""
     if small.slide.kind == "fluorescence":
         if job.stain not in (None, "if"):
@@ -196,7 +201,7 @@ def _white(small: _Small, overview: Overview) -> Vector:
     return r, g, b
 
 
-def _sample(small: _Small, overview: Overview) -> list[PixelArray]:
+def _sample(small: _Small, overview: Overview, side_px: int = _SAMPLE_PX) -> list[PixelArray]:
     """Fields at about 1 µm/px, spread evenly over the spots; the same on every run, one of no pixels without a spot."""
     rows, columns = np.nonzero(small.mask)
     if not rows.size:
@@ -208,10 +213,8 @@ def _sample(small: _Small, overview: Overview) -> list[PixelArray]:
         # where some cannot be decoded the others stay the same: a damaged tile must not change cells elsewhere
         if done >= _SAMPLE_FIELDS and 2 * len(fields) >= _SAMPLE_FIELDS:
             break
-        x, y = (
-            int((v[pick] + 0.5) * small.spots.mpp_um / small.grid.mpp_um) - _SAMPLE_PX // 2 for v in (columns, rows)
-        )
-        field = _read_patch(small, x, y, _SAMPLE_PX)
+        x, y = (int((v[pick] + 0.5) * small.spots.mpp_um / small.grid.mpp_um) - side_px // 2 for v in (columns, rows))
+        field = _read_patch(small, x, y, side_px)
         if field is not None:
             fields.append(field)
     if not fields:

@@ -51,7 +51,7 @@ class SlideProfile(Profile, Protocol):
 
     @property
     def signature(self) -> tuple[float, ...]:
-        """How the slide is stained (`dtcseg.network.reading.Signature`)."""
+        """How the slide is stained (`dtcseg.network.laboratory.Signature`)."""
         ...
 
     @property
@@ -62,6 +62,16 @@ class SlideProfile(Profile, Protocol):
     @property
     def ck_background(self) -> float:
         """What its ordinary cells show of cytokeratin and the plane leaves out."""
+        ...
+
+    @property
+    def ck_cutoff(self) -> float:
+        """Cytokeratin from which on a cell of this slide is positive (`dtcseg.cutoff`); 0 where not known."""
+        ...
+
+    @property
+    def marks_leukocytes(self) -> bool:
+        """Whether the third plane is a marker of leukocytes (CD45)."""
         ...
 
 

@@ -7,7 +7,7 @@ from dtcseg.company import scores_in_company
 
 
 def company(scores, ck_od, diameter_um):
-    arrays = (np.broadcast_to(np.asarray(v, float), np.shape(scores)) for v in (scores, ck_od, diameter_um))
+    arrays = (np.broadcast_to(np.asarray(v, float), np.shape(scores)) for v in (scores, 1, ck_od, diameter_um))
     return scores_in_company(*arrays, 0.5)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from dtcseg.config import ScoreConfig, SlideJob
+from dtcseg.leukocyte_ring import RING
 from dtcseg.network.engine import Engine
 from dtcseg.network.model import LOOK_CLASSES, LOOK_MASKS
 from dtcseg.score import score_slide
@@ -63,3 +64,28 @@ def test_no_cell_is_called_for_being_the_likeliest_of_many_alike(tmp_path, monke
     assert all(c.score >= 0.5 for c in called[1])
     assert all(c.nucleus_area_um2 == 0 for c in among if c.score >= 0.5 and c.call != "tumour")
     assert {c.call for c in among} <= {"tumour", "artefact"}
+
+
+def test_a_cell_with_a_ring_of_leukocyte_marker_is_no_tumour_cell(tmp_path, monkeypatch):
+    look = Engine.look
+
+    def takes_all_for_tumour_cells(self, *seen):
+        masks, calls = look(self, *seen)
+        calls[:] = [0.97, 0.0, 0.02, 0.01]
+        return masks, calls
+
+    def found():
+        slide = SlideJob(name="P05", files=(SAMPLE.with_name("P05_baseline_if.ome.tif"),))
+        return score_slide(slide, ScoreConfig(out=tmp_path, device="cpu")).candidates
+
+    monkeypatch.setattr(Engine, "look", takes_all_for_tumour_cells)
+    plain = {(c.x_px, c.y_px): c for c in found()}
+    assert any(c.cd45_ring > 0 for c in plain.values())
+    assert not any(c.call == "tumour" for c in plain.values() if c.cd45_ring >= RING)
+    called = [place for place, c in plain.items() if c.call == "tumour"]
+    assert called
+    monkeypatch.setattr("dtcseg.look.leukocyte_ring", lambda *seen: 1.0)
+    ringed = {(c.x_px, c.y_px): c for c in found()}
+    assert ringed.keys() == plain.keys()
+    assert {ringed[place].call for place in called} == {"haematopoietic"}
+    assert all(c.score < 0.05 for c in ringed.values())

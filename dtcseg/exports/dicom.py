@@ -50,6 +50,7 @@ _MEASUREMENTS = {
     "ck_over_nucleus": (("ck_over_nucleus", SCHEME, "Share of nucleus under cytokeratin"), _NO_UNIT),
     "nucleus_ratio": (("nucleus_ratio", SCHEME, "Area of nucleus over that of neighbours"), _NO_UNIT),
     "ck_granularity": (("ck_granularity", SCHEME, "Contrast of fine grains of cytokeratin"), _NO_UNIT),
+    "cd45_ring": (("cd45_ring", SCHEME, "Leukocyte marker around the whole cell"), _NO_UNIT),
     "neighbours": (("neighbours", SCHEME, "Nucleated cells within 50 um"), _NO_UNIT),
 }
 

@@ -26,7 +26,7 @@ from dtcseg.results.folder import RECORD, read_run
 from dtcseg.results.record import SlideRecord, from_json
 from dtcseg.results.text import one_line
 
-_LATER = ("nucleus_ratio", "ck_granularity")
+_LATER = ("nucleus_ratio", "ck_granularity", "cd45_ring")
 """Columns that results of earlier versions lack."""
 _NEEDED = ("cell_id", "x_px", "y_px", "score", "call", "uuid", *(name for name in MEASUREMENTS if name not in _LATER))
 Calls = Mapping[int, Call]

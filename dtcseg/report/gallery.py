@@ -35,6 +35,7 @@ EVIDENCE = (
     "ck_od",
     "ck_over_nucleus",
     "ck_granularity",
+    "cd45_ring",
     "neighbours",
 )
 _URGENCY = {"tumour": 0, "probable": 1, UNSETTLED: 2, "uninterpretable": 3}

@@ -34,6 +34,7 @@ MEASUREMENTS = (
     "cluster_id",
     "nucleus_ratio",
     "ck_granularity",
+    "cd45_ring",
 )
 """What is measured on a candidate, beside its score and call."""
 CELL_COLUMNS = ("cell_id", "x_px", "y_px", "x_um", "y_um", "score", "call", *MEASUREMENTS, "uuid")
@@ -81,6 +82,7 @@ def cells_csv(slide: str, candidates: Sequence[Candidate], mpp_um: float) -> byt
             "cluster_id": int(cell.cluster_id),
             "nucleus_ratio": fixed(cell.nucleus_ratio, 2),
             "ck_granularity": fixed(cell.ck_granularity, 3),
+            "cd45_ring": fixed(cell.cd45_ring, 2),
             "uuid": name,
         }
         for number, (cell, name) in enumerate(zip(candidates, uuids, strict=True), start=1)
@@ -116,6 +118,7 @@ def _feature(number: int, cell: Candidate, name: str, mpp_um: float) -> dict[str
         "cluster_id": int(cell.cluster_id),
         "nucleus_ratio": round(float(cell.nucleus_ratio), 2),
         "ck_granularity": round(float(cell.ck_granularity), 3),
+        "cd45_ring": round(float(cell.cd45_ring), 2),
     }
     return {
         "type": "Feature",

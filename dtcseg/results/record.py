@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dtcseg.config import SlideJob
     from dtcseg.statistics import Rate
 
-RESULTS_VERSION = 9
+RESULTS_VERSION = 10
 """Raised whenever the same slide, weights and settings give other results, so that old ones are made again."""
 
 NOT_ASSESSABLE = "not_assessable"

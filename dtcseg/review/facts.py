@@ -52,6 +52,8 @@ def facts(item: Item, *, calls: bool) -> list[Fact]:
         said.append(Fact("Stain", f"{values['ck_od']:.2f}", "mean cytokeratin, above this slide's ordinary cells"))
     if "ck_over_nucleus" in values:
         said.append(Fact("Over nucleus", f"{100 * values['ck_over_nucleus']:.0f} %", "of the nucleus covered by stain"))
+    if values.get("cd45_ring"):
+        said.append(Fact("CD45 ring", f"{values['cd45_ring']:.1f}", "all round the cell; 1: a bright leukocyte's"))
     if "neighbours" in values:
         said.append(Fact("Around it", f"{values['neighbours']:.0f} cells", "within 50 µm"))
     if values.get("cluster_id"):

@@ -32,6 +32,7 @@ def read_profile(record: SlideRecord) -> SlideProfile:
                 scales=_three(values["scales"]),
                 stain_source=record.stain_source,
                 ck_spread=float(values["ck_spread"]),
+                ck_cutoff=float(values.get("ck_cutoff", 0.0)),  # results before version 10 have none
             )
         return BrightfieldProfile(
             stain=cast("Stain", record.stain),
@@ -43,6 +44,7 @@ def read_profile(record: SlideRecord) -> SlideProfile:
             estimated=bool(values["chromogen_estimated"]),
             ck_background=float(values["ck_background"]),
             ck_spread=float(values["ck_spread"]),
+            ck_cutoff=float(values.get("ck_cutoff", 0.0)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(

@@ -78,6 +78,8 @@ class BrightfieldProfile:
         taken off the plane.
     ck_spread : float
         How far the cytokeratin of this slide's ordinary cells goes above their middle (90th less 50th percentile, OD).
+    ck_cutoff : float
+        Cytokeratin from which on a cell of this slide is positive (`dtcseg.cutoff`), on the plane; 0 where not known.
     """
 
     stain: Stain
@@ -89,11 +91,17 @@ class BrightfieldProfile:
     estimated: bool
     ck_background: float = 0.0
     ck_spread: float = 0.0
+    ck_cutoff: float = 0.0
 
     @property
     def signature(self) -> tuple[float, ...]:
-        """How the slide is stained (`dtcseg.network.reading.Signature`)."""
+        """How the slide is stained (`dtcseg.network.laboratory.Signature`)."""
         return (*self.hematoxylin, *self.chromogen, self.ck_spread)
+
+    @property
+    def marks_leukocytes(self) -> bool:
+        """No: the third plane is a colour that no stain has."""
+        return False
 
     def to_json(self) -> dict[str, object]:
         """Return the profile as plain JSON values."""
@@ -106,6 +114,7 @@ class BrightfieldProfile:
             "chromogen_estimated": self.estimated,
             "ck_background": self.ck_background,
             "ck_spread": self.ck_spread,
+            "ck_cutoff": self.ck_cutoff,
         }
 
     def planes(self, pixels: npt.NDArray[np.uint8]) -> FloatArray:

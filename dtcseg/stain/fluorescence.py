@@ -50,6 +50,8 @@ class FluorescenceProfile:
     ck_spread : float
         How far the cytokeratin signal over this slide's nuclei goes above its middle (90th less 50th percentile), on
         the plane.
+    ck_cutoff : float
+        Cytokeratin from which on a cell of this slide is positive (`dtcseg.cutoff`), on the plane; 0 where not known.
     """
 
     channels: tuple[int, int, int]
@@ -58,16 +60,22 @@ class FluorescenceProfile:
     stain: Literal["if"] = "if"
     stain_source: str = "image"
     ck_spread: float = 0.0
+    ck_cutoff: float = 0.0
 
     @property
     def signature(self) -> tuple[float, ...]:
-        """How the slide is stained (`dtcseg.network.reading.Signature`)."""
+        """How the slide is stained (`dtcseg.network.laboratory.Signature`)."""
         return (self.ck_spread,)
 
     @property
     def ck_background(self) -> float:
         """Nothing: leukocytes' own signal stays on the plane, of which it is the measure."""
         return 0.0
+
+    @property
+    def marks_leukocytes(self) -> bool:
+        """Whether the third plane is a marker of leukocytes."""
+        return self.channels[2] >= 0
 
     def to_json(self) -> dict[str, object]:
         """Return the profile as plain JSON values."""
@@ -77,6 +85,7 @@ class FluorescenceProfile:
             "offsets": list(self.offsets),
             "scales": list(self.scales),
             "ck_spread": self.ck_spread,
+            "ck_cutoff": self.ck_cutoff,
         }
 
     def planes(self, pixels: PixelArray) -> FloatArray:

@@ -291,13 +291,14 @@ function slideTable(block) {
       el("td", {}, s.reviewed, s.readers.length ? el("div", { class: "small soft" }, s.readers.join(", ")) : ""))),
       block.failed.map(([name, reason]) => el("tr", {}, el("td", { class: "name" }, name), el("td", { colspan: 11 }, el("span", { class: "unknown" }, "failed: "), reason))))));
 }
-const LABELS = { diameter_um: ["Diameter", "\u00b5m", 1], area_um2: ["Area", "\u00b5m\u00b2", 0], nucleus_area_um2: ["Nucleus", "\u00b5m\u00b2", 0], nucleus_ratio: ["Nucleus ratio", "\u00d7", 2], ck_od: ["CK density", "", 2], ck_over_nucleus: ["CK over nucleus", "%", 0], ck_granularity: ["CK granularity", "", 2], neighbours: ["Neighbours", "", 0] };
+const LABELS = { diameter_um: ["Diameter", "\u00b5m", 1], area_um2: ["Area", "\u00b5m\u00b2", 0], nucleus_area_um2: ["Nucleus", "\u00b5m\u00b2", 0], nucleus_ratio: ["Nucleus ratio", "\u00d7", 2], ck_od: ["CK density", "", 2], ck_over_nucleus: ["CK over nucleus", "%", 0], ck_granularity: ["CK granularity", "", 2], cd45_ring: ["CD45 ring", "", 2], neighbours: ["Neighbours", "", 0] };
 function cellCard(slide, cell) {
   const [id, word, call, read, score, x, y] = cell, evidence = cell.slice(7, 7 + data.evidence.length), picture = cell[7 + data.evidence.length];
   const facts = data.evidence.map((name, k) => {
     const [label, unit, decimals] = LABELS[name] || [name, "", 2];
     let value = evidence[k];
     if (value === null || value === undefined) return null;
+    if (name === "cd45_ring" && !value) return null; // none, or none stained
     if (name === "nucleus_ratio" && !value) return [el("dt", {}, label), el("dd", {}, DASH)]; // no ordinary nuclei around it
     if (unit === "%") value *= 100;
     return [el("dt", {}, label), el("dd", {}, value.toFixed(decimals), unit && NARROW + unit)];

@@ -50,7 +50,7 @@ def test_geojson_is_exact():
         '"properties":{"objectType":"annotation","name":"cell 1",'
         '"classification":{"name":"tumour","color":[214,39,40]},'
         '"measurements":{"score":0.9,"diameter_um":20.0,"area_um2":314.16,"nucleus_area_um2":120.5,"ck_od":0.4321,'
-        '"ck_over_nucleus":0.75,"neighbours":7,"cluster_id":0,"nucleus_ratio":0.0,"ck_granularity":0.0}}}\n'
+        '"ck_over_nucleus":0.75,"neighbours":7,"cluster_id":0,"nucleus_ratio":0.0,"ck_granularity":0.0,"cd45_ring":0.0}}}\n'
         "]}\n"
     )
 

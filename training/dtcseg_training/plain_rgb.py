@@ -19,6 +19,8 @@ class PlainRgb:
 
     ck_spread = 0.0
     ck_background = 0.0
+    ck_cutoff = 0.0
+    marks_leukocytes = False
     signature: tuple[float, ...] = ()
 
     @classmethod
