@@ -88,7 +88,8 @@ class _Small:
 def prepare(slide: Slide, job: SlideJob, engine: Engine, threads: int) -> Prepared:
     """Look at the slide small, and learn from that how its pixels turn into planes; the overview is not kept.
 
-    Learned twice: what of the sample is ordinary cells shows only once there are planes to look at.
+    Learned twice: what of the sample is ordinary cells shows only once there are planes to look at. The cut-off of
+    cytokeratin comes last, from all cells of wider fields.
 
     Raises
     ------
