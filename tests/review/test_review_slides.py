@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from dataclasses import replace
 
 import pytest
 from making_review import opened, say, write_slide
@@ -97,6 +98,13 @@ def test_a_folder_that_takes_no_log_is_refused_before_the_first_cell(tmp_path, m
 
 def _read_only(*_):
     raise OSError(30, "Read-only file system")
+
+
+@pytest.mark.parametrize(("measured", "shown"), [(0.0, None), (0.84, "0.8")])
+def test_a_ring_of_leukocyte_marker_is_told_where_there_is_one(tmp_path, measured, shown):
+    item = opened(tmp_path, a=1).slides["a"].items[0]
+    item = replace(item, measured={**item.measured, "cd45_ring": measured})
+    assert {fact.label: fact.value for fact in facts(item, calls=False)}.get("CD45 ring") == shown
 
 
 def test_evidence_has_units_and_hides_what_the_program_thinks(tmp_path):
