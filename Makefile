@@ -88,7 +88,7 @@ test-lowest: ## the tests without a window on the oldest libraries pyproject.tom
 	test -x $(LOWEST)/bin/python || bash scripts/make_venv.sh python3.11 $(LOWEST)
 	$(LOWEST)/bin/python scripts/lowest.py pyproject.toml > $(LOWEST)/constraints.txt
 	$(LOWEST)/bin/python -m pip --disable-pip-version-check install --constraint $(LOWEST)/constraints.txt \
-		--editable ".[cluster,export]" pytest pytest-xvfb hypothesis psutil czifile ome-zarr pycocotools
+		--editable ".[cluster,export,train]" pytest pytest-xdist pytest-xvfb hypothesis psutil czifile ome-zarr pycocotools
 	$(LOWEST)/bin/python -m pytest -o filterwarnings= --ignore tests/napari_plugin --ignore tests/test_packaging.py $(PYTEST_ARGS)
 
 wheel: $(DEV) ## build the wheel into dist/

@@ -80,6 +80,7 @@ def test_calls_and_colours(small, form):
 
 
 def test_models_of_the_specification_take_it(small):
+    pytest.importorskip("ome_zarr_models", reason="it needs a newer zarr than the oldest that dtcseg takes")
     from ome_zarr_models.v04.image_label import ImageLabel as Label04
     from ome_zarr_models.v05.image_label import ImageLabel as Label05
 

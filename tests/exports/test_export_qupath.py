@@ -122,10 +122,11 @@ def test_mirax_of_older_results_asks(make_results, tmp_path):
     ],
 )
 def test_slides_tell_their_bounds(tmp_path, monkeypatch, stated, expected):
-    """The MIRAX written here states no bounds, so a scanner's properties are put in their place."""
+    """Versions of the library differ on the bounds of the MIRAX written here, so a scanner's are put in their place."""
     file = mirax(tmp_path).path
     with openslide.OpenSlide(str(file)) as handle:
-        properties = dict(handle.properties) | {f"openslide.bounds-{name}": value for name, value in stated.items()}
+        own = {name: value for name, value in handle.properties.items() if ".bounds-" not in name}
+        properties = own | {f"openslide.bounds-{name}": value for name, value in stated.items()}
     monkeypatch.setattr(openslide.OpenSlide, "properties", property(lambda self: properties))
     with open_slide(file) as slide:
         assert slide.references == {"bounds_px": expected}
