@@ -22,6 +22,7 @@ _SURE_SHARE = 0.3
 the doubt cost 17 of 414 tumour cells in a laboratory that has many, at 0.3 two; at 1 it took 12 of 54 false
 calls away, for 19."""
 _DOUBTFUL_STANDING = 0.5
+"""Of the odds that a candidate keeps: at the cut-off of cytokeratin (`dtcseg.cutoff.positivity`)."""
 _ROWS = 256
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from dtcseg.network.model import SCREEN_MAPS, SCREEN_STRIDE_PX
+from dtcseg.network.model import SCREEN_MAPS
 from dtcseg.network.peaks import NUCLEUS_APART_PX, core_peaks, nucleus_logits
-from dtcseg.tiles import lone_tile
+from dtcseg.search import screen_field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 
 _LEUKOCYTE_RADIUS_UM = 5.0
-_HALO_PX = 32
 _FEWEST = 100
 """With fewer cells nobody knows what one in fifty shows."""
 _ABOVE = 1.25
@@ -70,8 +69,8 @@ def cells_cytokeratin(fields: Sequence[PixelArray], profile: Profile, engine: En
     found = []
     for field in fields:
         seen = profile.planes(field)  # type: ignore[arg-type]
-        planes, tile = lone_tile(seen, halo=_HALO_PX, align=SCREEN_STRIDE_PX)
-        logits = nucleus_logits(engine.screen(planes)[0][SCREEN_MAPS.index("nucleus")])
+        maps, tile = screen_field(engine, seen)
+        logits = nucleus_logits(maps[SCREEN_MAPS.index("nucleus")])
         nuclei = core_peaks(logits, tile, engine.info.card.nucleus_threshold, NUCLEUS_APART_PX)
         height, width = field.shape[:2]
         for x, y in np.round(nuclei[:, :2]).astype(int):

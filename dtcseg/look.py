@@ -145,9 +145,8 @@ def look_at(
         np.array([c.diameter_um for c in candidates]),
         threshold,
     )
-    objects = [s.scored(score) for s, score in zip(objects, scores, strict=True)]
     rescored = [
-        replace(c, score=round(s.tumour, 4), call=_call(s, threshold)) for c, s in zip(candidates, objects, strict=True)
+        _rescored(c, s.scored(score), threshold) for c, s, score in zip(candidates, objects, scores, strict=True)
     ]
     distinct = sorted(rescored, key=_order)
     centres = np.array([(c.x_px, c.y_px) for c in distinct]).reshape(-1, 2)
@@ -186,12 +185,13 @@ def look_closely(
     masks, calls = engine.look(crop[None], profile.ck_spread, profile.signature)
     middle = _middle_object(masks[0][LOOK_MASKS.index("cell")])
     seen = _measured(crop, masks[0], calls[0], (left, top), grid.mpp_um, middle, profile.marks_leukocytes)
-    alone = _by_size([seen], [_candidate(seen, grid, engine.info.card.tumour_threshold)])
-    seen = seen.scored(float(weighed(alone, _standing([seen], profile))[0]))
+    threshold = engine.info.card.tumour_threshold
+    candidate = _candidate(seen, grid, threshold)
+    score = float(weighed(_by_size([seen], [candidate]), _standing([seen], profile))[0])
     nucleus = _own_nucleus(masks[0], middle[0])
     ring = _ring(nucleus.astype(np.float32)) + np.array([left, top]) if nucleus.any() else None
     outline = None if ring is None else np.round((ring + 0.5) * grid.downsample - 0.5, 2)
-    return _candidate(seen, grid, engine.info.card.tumour_threshold), outline
+    return _rescored(candidate, seen.scored(score), threshold), outline
 
 
 def _look_group(
@@ -360,6 +360,11 @@ def _candidate(seen: _Seen, grid: WorkingGrid, tumour_threshold: float) -> Candi
         ck_granularity=round(seen.ck_granularity, 3),
         cd45_ring=round(seen.cd45_ring, 2),
     )
+
+
+def _rescored(candidate: Candidate, seen: _Seen, tumour_threshold: float) -> Candidate:
+    """Give a candidate the score and the call of what was seen, scored anew."""
+    return replace(candidate, score=round(seen.tumour, 4), call=_call(seen, tumour_threshold))
 
 
 def _call(seen: _Seen, tumour_threshold: float) -> Call:

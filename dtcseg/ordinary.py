@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from scipy import ndimage
 
-from dtcseg.network.model import SCREEN_STRIDE_PX
 from dtcseg.network.peaks import CANDIDATE_APART_PX, candidate_logits, core_peaks
-from dtcseg.tiles import lone_tile
+from dtcseg.search import screen_field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +29,6 @@ the stain, a fold, a lump. Ink over a twentieth of a small spot hid faint tumour
 _MOST_PATCHED = 0.5
 """Where more of the sample lies in such patches they are no exception but the slide: of a section whose epithelium is
 stained all over, the rest would set a zero that makes every cell of it a tumour cell."""
-_HALO_PX = 32
 
 
 def ordinary_pixels(fields: Sequence[PixelArray], profile: SlideProfile, engine: Engine, mpp_um: float) -> PixelArray:
@@ -69,10 +67,8 @@ def _exceptions(
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Pixels (H, W) of a field that are near candidates, and those in patches of stain wider than cells."""
     seen = profile.planes(field)  # type: ignore[arg-type]
-    planes, tile = lone_tile(seen, halo=_HALO_PX, align=SCREEN_STRIDE_PX)
-    logits = candidate_logits(engine.screen(planes)[0])
-    threshold = engine.info.card.candidate_threshold
-    found = core_peaks(logits, tile, threshold, CANDIDATE_APART_PX)
+    maps, tile = screen_field(engine, seen)
+    found = core_peaks(candidate_logits(maps), tile, engine.info.card.candidate_threshold, CANDIDATE_APART_PX)
     near = np.zeros(field.shape[:2], bool)
     if len(found):
         near[tuple(np.round(found[:, 1::-1]).astype(int).T)] = True
