@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import math
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dtcseg.report.counts import UNSETTLED, SlideCounts
+from dtcseg.report.uri import data_uri
 from dtcseg.verdicts.terms import LIKE_TUMOUR
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def quality_pictures(records: Iterable[SlideRecord]) -> dict[str, str]:
             png = QualityMap.from_json(known).render_png(_MAP_SIDE_PX)
         except (ValueError, IndexError, KeyError):
             continue
-        pictures[record.slide] = _data_uri(png)
+        pictures[record.slide] = data_uri(png)
     return pictures
 
 
@@ -154,7 +154,7 @@ def _with_pictures(root: Path, listed: Mapping[str, tuple[ListedCell, ...]]) -> 
         if content:
             room -= len(content)
             if room >= 0:
-                shown[slide][at] = replace(shown[slide][at], picture=_data_uri(content))
+                shown[slide][at] = replace(shown[slide][at], picture=data_uri(content))
     return {slide: tuple(cells) for slide, cells in shown.items()}
 
 
@@ -188,11 +188,6 @@ def _read(path: Path, *, small: bool) -> bytes:
 
 def _rank(cell: ListedCell) -> tuple[int, float]:
     return _URGENCY.get(cell.word, 9), -(cell.score or 0.0)
-
-
-def _data_uri(picture: bytes) -> str:
-    kind = "jpeg" if picture.startswith(b"\xff\xd8") else "png"
-    return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"
 
 
 def _number(text: str | None) -> float | None:

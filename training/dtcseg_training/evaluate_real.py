@@ -1,6 +1,6 @@
 """Weights on real images that were kept back: nuclei found and counted, beside the scikit-image recipe; false calls.
 
-python -m dtcseg_training.evaluate_real [WEIGHTS]
+python -m dtcseg_training.evaluate_real [WEIGHTS] [--out PAGE.html]
 
 The pixel size of most images is not known and taken from the width of their nuclei (see `real`).
 
@@ -23,13 +23,17 @@ import numpy.typing as npt
 from dtcseg.config import ScoreConfig, SlideJob
 from dtcseg.errors import SlideError
 from dtcseg.network.weights import resolve
+from dtcseg.results.atomic import write_file
 from dtcseg.score import load_engine, score_open
 from dtcseg_training.calibrate import paired
 from dtcseg_training.real import SOURCES, real_fields, shared_data
+from dtcseg_training.real_page import Album, page
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from dtcseg.cells import Candidate, SlideScore
+    from dtcseg.network.weights import WeightsInfo
     from dtcseg_training.real import RealField
 
 _RECIPE_SIGMA_UM = 0.75
@@ -53,8 +57,9 @@ class Tally:
     errors: list[float] = field(default_factory=list)
 
     def add(self, found: npt.NDArray[np.float64], image: RealField) -> None:
-        """Count one image; x, y of what was found, in its pixels."""
-        assert image.centres is not None
+        """Count one image, if its nuclei are labelled; x, y of what was found, in its pixels."""
+        if image.centres is None:
+            return
         counted = [self._counted(points, image) for points in (found, image.centres)]
         pairs = paired(found, image.centres, image.nucleus_px / 2)
         self.found_matched += sum(bool(counted[0][i]) for i, _ in pairs)
@@ -82,53 +87,142 @@ class Tally:
         )
 
 
+@dataclass(frozen=True)
+class JudgedImage:
+    """One real image that was kept back, and what was found on it.
+
+    Attributes
+    ----------
+    image : RealField
+    score : SlideScore or None
+        None where scoring refused the image.
+    """
+
+    image: RealField
+    score: SlideScore | None
+
+    @property
+    def found_px(self) -> npt.NDArray[np.float64]:
+        """x, y (N, 2) of the nuclei that were counted, in pixels."""
+        return self.score.nuclei_px.astype(np.float64) if self.score else np.zeros((0, 2))
+
+    @property
+    def tumour(self) -> tuple[Candidate, ...]:
+        """Candidates called tumour: all falsely."""
+        return tuple(c for c in self.score.candidates if c.call == "tumour") if self.score else ()
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """Which of the nuclei found are which of the labelled: half a nuclear diameter apart at most."""
+        labelled = self.image.centres
+        return [] if labelled is None else paired(self.found_px, labelled, self.image.nucleus_px / 2)
+
+
+@dataclass
+class SourceFigures:
+    """What was found on the images of one set.
+
+    Attributes
+    ----------
+    source : str
+    images, refused, candidates, calls : int
+    ours, recipe : tuple of Tally
+        Of all nuclei and of the inner ones.
+    """
+
+    source: str
+    images: int = 0
+    refused: int = 0
+    candidates: int = 0
+    calls: int = 0
+    ours: tuple[Tally, Tally] = field(default_factory=lambda: (Tally(), Tally(inner=True)))
+    recipe: tuple[Tally, Tally] = field(default_factory=lambda: (Tally(), Tally(inner=True)))
+
+    def add(self, judged: JudgedImage) -> None:
+        """Count one image in."""
+        self.images += 1
+        if judged.score is None:
+            self.refused += 1
+            return
+        self.candidates += len(judged.score.candidates)
+        self.calls += len(judged.tumour)
+        if judged.image.centres is None:
+            return
+        by_recipe = recipe(judged.image)
+        for mine, other in zip(self.ours, self.recipe, strict=True):
+            mine.add(judged.found_px, judged.image)
+            other.add(by_recipe, judged.image)
+
+    def cells(self) -> list[str]:
+        """Return the row of the table, in the order of `COLUMNS`."""
+        row = [f"{self.source}{f' ({self.refused} refused)' if self.refused else ''}", str(self.images)]
+        row.append(f"{self.ours[0].true} ({self.ours[1].true})" if self.ours[0].true else "-")
+        for tally, figures in ((self.ours[0], 3), (self.ours[1], 3), (self.recipe[0], 2), (self.recipe[1], 2)):
+            f1, summed, single = tally.row()
+            texts = [f"{f1:.3f}", f"{100 * summed:+.1f} %", f"{100 * single:.1f} %"][:figures]
+            row += texts if tally.true else ["-"] * figures
+        return [*row, str(self.candidates), str(self.calls)]
+
+
+COLUMNS = (
+    *("set", "images", "nuclei (inner)"),
+    *("F1", "count error", "of an image", "inner: F1", "count error", "of an image"),
+    *("recipe: F1", "count error", "inner: F1", "count error"),
+    *("candidates", "tumour calls"),
+)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table; see the module's text."""
+    """Print the table, and write the page if it is asked for; see the module's text."""
     parser = argparse.ArgumentParser(description="Weights on real images that were kept back.")
     parser.add_argument("weights", nargs="?", default="", help="a name or a file; the default weights when not given")
     parser.add_argument("--sources", nargs="*", default=list(SOURCES), choices=list(SOURCES))
+    parser.add_argument("--out", type=Path, metavar="PAGE.html", help="write the pictures of what went wrong as well")
     options = parser.parse_args(arguments)
     folder = shared_data()
     if folder is None:
         sys.exit("the real images are not there; say where they are in DTCSEG_SHARED")
-    out = sys.stdout
-    figures = "F1 | count error | of an image | inner: F1 | count error | of an image"
-    recipe_figures = "recipe: F1 | count error | inner: F1 | count error"
-    out.write(f"| set | images | nuclei (inner) | {figures} | {recipe_figures} | candidates | tumour calls |\n")
-    out.write("|---" * 15 + "|\n")
+    weights = resolve(options.weights)
+    sys.stdout.write(f"{_line(COLUMNS)}\n{'|---' * len(COLUMNS)}|\n")
+    judged_sets: list[tuple[SourceFigures, Album]] = []
     for source in options.sources:
-        out.write(_judge(options.weights, folder, source) + "\n")
-        out.flush()
+        figures, album = SourceFigures(source), Album()
+        for judged in judge(weights, folder, source):
+            figures.add(judged)
+            if options.out:
+                album.add(judged)
+        sys.stdout.write(_line(figures.cells()) + "\n")
+        sys.stdout.flush()
+        judged_sets.append((figures, album))
+    if options.out:
+        write_file(options.out, page(weights, judged_sets, COLUMNS).encode())
+        sys.stdout.write(f"{options.out}\n")
 
 
-def _judge(model: str, folder: Path, source: str) -> str:
-    engine = load_engine(resolve(model), "cpu")
-    config = ScoreConfig(out=Path(), model=model, device="cpu")
-    ours, theirs = ((Tally(), Tally(inner=True)) for _ in range(2))
-    images, candidates, calls, refused = 0, 0, 0, 0
+def judge(weights: WeightsInfo, folder: Path, source: str) -> Iterator[JudgedImage]:
+    """Score the images of one set that were kept back.
+
+    Parameters
+    ----------
+    weights : WeightsInfo
+    folder : Path
+        `shared/data`.
+    source : str
+        One of `SOURCES`.
+    """
+    engine = load_engine(weights, "cpu")
+    config = ScoreConfig(out=Path(), model=str(weights.path), device="cpu")
     for image in real_fields(folder, source):
         if not image.held_out:
             continue
-        images += 1
+        job = SlideJob(name=image.name, files=(image.slide.path,))
         try:
-            score = score_open(image.slide, SlideJob(name=image.name, files=(image.slide.path,)), engine, config)
+            yield JudgedImage(image, score_open(image.slide, job, engine, config))
         except SlideError:
-            refused += 1
-            continue
-        candidates += len(score.candidates)
-        calls += sum(c.call == "tumour" for c in score.candidates)
-        if image.centres is not None:
-            by_recipe = recipe(image)
-            for mine, other in zip(ours, theirs, strict=True):
-                mine.add(score.nuclei_px.astype(np.float64), image)
-                other.add(by_recipe, image)
-    cells = [f"{source}{f' ({refused} refused)' if refused else ''}", str(images)]
-    cells.append(f"{ours[0].true} ({ours[1].true})" if ours[0].true else "-")
-    for tally, figures in ((ours[0], 3), (ours[1], 3), (theirs[0], 2), (theirs[1], 2)):
-        f1, summed, single = tally.row()
-        texts = [f"{f1:.3f}", f"{100 * summed:+.1f} %", f"{100 * single:.1f} %"][:figures]
-        cells += texts if tally.true else ["-"] * figures
-    return "| " + " | ".join([*cells, str(candidates), str(calls)]) + " |"
+            yield JudgedImage(image, None)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 def recipe(image: RealField) -> npt.NDArray[np.float64]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from dtcseg import __version__
 from dtcseg.crops import draw_place
 from dtcseg.errors import UnreadableRegion, UsageError
 from dtcseg.network.model import LOOK_MPP_UM
+from dtcseg.report.uri import data_uri
 from dtcseg.slide import open_slide
 from dtcseg.working import plan_grid
 from dtcseg_training.figures import (
@@ -126,7 +126,7 @@ def _pictures(results: Sequence[SlideEvaluation]) -> tuple[list[dict[str, str]],
                     png = draw_place(slide, grid, x, y, np.asarray(ring).reshape(-1, 2))  # noqa: B023
                 except UnreadableRegion:
                     return ""
-                return "data:image/png;base64," + base64.b64encode(png).decode()
+                return data_uri(png)
 
             for cell in lost[: max(_MOST_PICTURES - len(misses), 0)]:
                 score = f"score {cell.score:.2f}" if cell.score >= 0 else "no candidate"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import jinja2
 
 from dtcseg import __version__
 from dtcseg.errors import UsageError
+from dtcseg.report.uri import data_uri
 
 if TYPE_CHECKING:
     from dtcseg.network.weights import WeightsInfo
@@ -47,7 +47,7 @@ def learning_page(outcome: LearnOutcome, parent: WeightsInfo, info: WeightsInfo,
         version=__version__,
         comparisons=[_rows(c) for c in outcome.gate.comparisons],
         curve=_curve(curves) if curves else "",
-        changed=[(c, "data:image/png;base64," + base64.b64encode(c.picture).decode()) for c in outcome.changed],
+        changed=[(c, data_uri(c.picture)) for c in outcome.changed],
         reviews=info.card.trained_on.get("reviews", {}),
         temperature=(parent.card.temperature, info.card.temperature),
     )
