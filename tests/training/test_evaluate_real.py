@@ -16,7 +16,7 @@ from PIL import Image, ImageColor
 from dtcseg.cells import Candidate
 from dtcseg.network.weights import resolve
 
-SIDE, NUCLEUS = 320, 16.0
+SIDE, NUCLEUS = 280, 16.0
 BOTH, MISSED, EXTRA = (80.0, 60.0), (250.0, 240.0), (60.0, 250.0)
 
 
