@@ -57,9 +57,8 @@ class Tally:
     errors: list[float] = field(default_factory=list)
 
     def add(self, found: npt.NDArray[np.float64], image: RealField) -> None:
-        """Count one image, if its nuclei are labelled; x, y of what was found, in its pixels."""
-        if image.centres is None:
-            return
+        """Count one image whose nuclei are labelled; x, y of what was found, in its pixels."""
+        assert image.centres is not None
         counted = [self._counted(points, image) for points in (found, image.centres)]
         pairs = paired(found, image.centres, image.nucleus_px / 2)
         self.found_matched += sum(bool(counted[0][i]) for i, _ in pairs)
