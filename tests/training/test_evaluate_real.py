@@ -108,6 +108,13 @@ def test_a_page_shows_every_tumour_call_and_cannot_be_written_into():
     assert "No tumour call." in empty
 
 
+def test_a_page_without_a_folder_is_refused_before_the_work(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DTCSEG_SHARED", str(tmp_path))
+    with pytest.raises(SystemExit):
+        main(["--out", str(tmp_path / "none" / "page.html")])
+    assert "there is no such folder" in capsys.readouterr().err
+
+
 @pytest.mark.realdata
 def test_real_marrow_is_judged_and_shown(shared_data, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DTCSEG_SHARED", str(shared_data))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,11 +57,10 @@ class Tally:
     true: int = 0
     errors: list[float] = field(default_factory=list)
 
-    def add(self, found: npt.NDArray[np.float64], image: RealField) -> None:
-        """Count one image whose nuclei are labelled; x, y of what was found, in its pixels."""
+    def add(self, found: npt.NDArray[np.float64], image: RealField, pairs: Sequence[tuple[int, int]]) -> None:
+        """Count one image whose nuclei are labelled; x, y in pixels of what was found, and its pairs (`paired`)."""
         assert image.centres is not None
         counted = [self._counted(points, image) for points in (found, image.centres)]
-        pairs = paired(found, image.centres, image.nucleus_px / 2)
         self.found_matched += sum(bool(counted[0][i]) for i, _ in pairs)
         self.true_matched += sum(bool(counted[1][j]) for _, j in pairs)
         found_here, true_here = (int(c.sum()) for c in counted)
@@ -110,10 +110,21 @@ class JudgedImage:
         """Candidates called tumour: all falsely."""
         return tuple(c for c in self.score.candidates if c.call == "tumour") if self.score else ()
 
+    @property
+    def labelled_px(self) -> npt.NDArray[np.float64]:
+        """x, y (N, 2) of the nuclei that are labelled, in pixels."""
+        return self.image.centres if self.image.centres is not None else np.zeros((0, 2))
+
+    @cached_property
     def pairs(self) -> list[tuple[int, int]]:
         """Which of the nuclei found are which of the labelled: half a nuclear diameter apart at most."""
-        labelled = self.image.centres
-        return [] if labelled is None else paired(self.found_px, labelled, self.image.nucleus_px / 2)
+        return paired(self.found_px, self.labelled_px, self.image.nucleus_px / 2)
+
+    @property
+    def f1(self) -> float:
+        """F1 of all nuclei of the image; 1 where there are none."""
+        both = len(self.found_px) + len(self.labelled_px)
+        return 2 * len(self.pairs) / both if both else 1.0
 
 
 @dataclass
@@ -147,9 +158,10 @@ class SourceFigures:
         if judged.image.centres is None:
             return
         by_recipe = recipe(judged.image)
+        recipe_pairs = paired(by_recipe, judged.labelled_px, judged.image.nucleus_px / 2)
         for mine, other in zip(self.ours, self.recipe, strict=True):
-            mine.add(judged.found_px, judged.image)
-            other.add(by_recipe, judged.image)
+            mine.add(judged.found_px, judged.image, judged.pairs)
+            other.add(by_recipe, judged.image, recipe_pairs)
 
     def cells(self) -> list[str]:
         """Return the row of the table, in the order of `COLUMNS`."""
@@ -180,6 +192,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder = shared_data()
     if folder is None:
         sys.exit("the real images are not there; say where they are in DTCSEG_SHARED")
+    if options.out and not options.out.parent.is_dir():
+        parser.error(f"--out {options.out}: there is no such folder")
     weights = resolve(options.weights)
     sys.stdout.write(f"{_line(COLUMNS)}\n{'|---' * len(COLUMNS)}|\n")
     judged_sets: list[tuple[SourceFigures, Album]] = []

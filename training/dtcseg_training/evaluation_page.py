@@ -5,10 +5,8 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-import jinja2
 import numpy as np
 
-from dtcseg import __version__
 from dtcseg.crops import draw_place
 from dtcseg.errors import UnreadableRegion, UsageError
 from dtcseg.network.model import LOOK_MPP_UM
@@ -32,6 +30,7 @@ from dtcseg_training.figures import (
     recall,
     strata,
 )
+from dtcseg_training.rendering import render
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,7 +58,6 @@ def page(results: Sequence[SlideEvaluation], weights: WeightsInfo) -> str:
     UsageError
         matplotlib is not installed.
     """
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("dtcseg_training"), autoescape=True)
     misses, falses = _pictures(results)
     counted, (iou, boundary_um) = count_agreement(results), mean_outline(results)
     plots = [
@@ -93,9 +91,9 @@ def page(results: Sequence[SlideEvaluation], weights: WeightsInfo) -> str:
         ),
         ("Calibration error (ECE)", f"{calibration(results).ece:.3f}"),
     ]
-    return environment.get_template("evaluation.html.j2").render(
+    return render(
+        "evaluation.html.j2",
         weights=weights,
-        version=__version__,
         slides=results,
         figures=figures,
         plots=plots,

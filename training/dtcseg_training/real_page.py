@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import heapq
 import io
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import jinja2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from dtcseg import __version__
 from dtcseg.crops import draw_place
 from dtcseg.network.model import LOOK_MPP_UM
 from dtcseg.report.uri import data_uri
 from dtcseg.working import plan_grid
+from dtcseg_training.rendering import render
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,23 +51,17 @@ class Album:
     ----------
     calls : list of Picture
         Of the first `_MOST_CALLS`.
-    all_calls : int
     """
 
     calls: list[Picture] = field(default_factory=list)
-    all_calls: int = 0
-    _worst: list[tuple[float, str, JudgedImage]] = field(default_factory=list)
+    _worst: list[JudgedImage] = field(default_factory=list)
 
     def add(self, judged: JudgedImage) -> None:
         """See one image; it is kept while it is among the worst."""
         if judged.tumour and judged.score:
-            self.all_calls += len(judged.tumour)
             self._draw_calls(judged.image, judged.tumour, judged.score.mpp_um)
-        if judged.image.centres is None:
-            return
-        heapq.heappush(self._worst, (-_f1(judged), judged.image.name, judged))
-        if len(self._worst) > _MOST_IMAGES:
-            heapq.heappop(self._worst)  # the best of them
+        if judged.image.centres is not None:
+            self._worst = sorted([*self._worst, judged], key=lambda kept: kept.f1)[:_MOST_IMAGES]
 
     def _draw_calls(self, image: RealField, cells: Sequence[Candidate], mpp_um: float) -> None:
         grid = plan_grid(image.slide, mpp_um, LOOK_MPP_UM)
@@ -80,7 +72,7 @@ class Album:
 
     def images(self) -> list[Picture]:
         """Draw the images, the worst first."""
-        return [_drawn(judged) for _, _, judged in sorted(self._worst, key=lambda kept: kept[:2], reverse=True)]
+        return [_drawn(judged) for judged in self._worst]
 
 
 def page(weights: WeightsInfo, sets: Sequence[tuple[SourceFigures, Album]], columns: Sequence[str]) -> str:
@@ -93,30 +85,21 @@ def page(weights: WeightsInfo, sets: Sequence[tuple[SourceFigures, Album]], colu
     columns : sequence of str
         Of the table (`SourceFigures.cells`).
     """
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("dtcseg_training"), autoescape=True)
-    return environment.get_template("real.html.j2").render(
+    return render(
+        "real.html.j2",
         weights=weights,
-        version=__version__,
         columns=columns,
-        rows=[figures.cells() for figures, _ in sets],
         sets=[(figures, album.images(), album) for figures, album in sets],
         marks={"agreed": _AGREED, "missed": _MISSED, "extra": _EXTRA},
     )
 
 
-def _f1(judged: JudgedImage) -> float:
-    labelled = judged.image.centres
-    both = len(judged.found_px) + (len(labelled) if labelled is not None else 0)
-    return 2 * len(judged.pairs()) / both if both else 1.0
-
-
 def _drawn(judged: JudgedImage) -> Picture:
     """Draw an image as it is, and beside it with what was found, missed and found too many; of a large one a part."""
     image = judged.image
-    labelled = image.centres if image.centres is not None else np.zeros((0, 2))
-    pairs = judged.pairs()
-    missed = np.delete(labelled, [j for _, j in pairs], axis=0)
-    agreed, extra = judged.found_px[[i for i, _ in pairs]], np.delete(judged.found_px, [i for i, _ in pairs], axis=0)
+    agreed = judged.found_px[[i for i, _ in judged.pairs]]
+    extra = np.delete(judged.found_px, [i for i, _ in judged.pairs], axis=0)
+    missed = np.delete(judged.labelled_px, [j for _, j in judged.pairs], axis=0)
     whole = Image.fromarray(_pixels(image.slide))
     box = _worst_part(np.concatenate([missed, extra]), whole.size, math.ceil(_PART_NUCLEI * image.nucleus_px))
     zoom = _SIDE_PX / max(box[2] - box[0], box[3] - box[1])
@@ -136,7 +119,7 @@ def _drawn(judged: JudgedImage) -> Picture:
     both.paste(marked, (bare.width + 6, 0))
     stream = io.BytesIO()
     both.save(stream, "JPEG", quality=_JPEG_QUALITY)
-    text = f"{image.name}: {len(labelled)} labelled, {len(judged.found_px)} found, F1 {_f1(judged):.2f}"
+    text = f"{image.name}: {len(judged.labelled_px)} labelled, {len(judged.found_px)} found, F1 {judged.f1:.2f}"
     text += "; a part" if box != (0, 0, *whole.size) else ""
     return Picture(data_uri(stream.getvalue()), text if judged.score else f"{text}; refused")
 

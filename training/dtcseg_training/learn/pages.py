@@ -6,11 +6,10 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import jinja2
-
 from dtcseg import __version__
 from dtcseg.errors import UsageError
 from dtcseg.report.uri import data_uri
+from dtcseg_training.rendering import render
 
 if TYPE_CHECKING:
     from dtcseg.network.weights import WeightsInfo
@@ -39,12 +38,11 @@ def learning_page(outcome: LearnOutcome, parent: WeightsInfo, info: WeightsInfo,
     UsageError
         matplotlib is not installed.
     """
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("dtcseg_training"), autoescape=True)
-    return environment.get_template("learning.html.j2").render(
+    return render(
+        "learning.html.j2",
         outcome=outcome,
         parent=parent,
         info=info,
-        version=__version__,
         comparisons=[_rows(c) for c in outcome.gate.comparisons],
         curve=_curve(curves) if curves else "",
         changed=[(c, data_uri(c.picture)) for c in outcome.changed],
